@@ -1,0 +1,1 @@
+"""The pykka actors: who owns which state, and what messages they exchange."""

@@ -1,0 +1,3 @@
+"""tycostream turns streaming-SQL views into live GraphQL subscriptions."""
+
+__version__ = "0.2.0"

@@ -1,0 +1,40 @@
+"""What a database driver is: a coroutine that reports events of one source until it is cancelled or fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from tycostream.model import Event
+
+
+class DatabaseError(Exception):
+    """The database refused, vanished or does not fit; the text is for the operator and holds no secrets.
+
+    `hint` says what to do about it, where that is known. `permanent` means that trying again can't help until
+    somebody changes the database or the schema file: the source shows FAILED and is tried again rarely.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.permanent = permanent
+
+
+class Driver(Protocol):
+    """Follows one source in the database.
+
+    `run` reports through `emit`, in order, and returns only by raising: DatabaseError when it can't go on, or
+    CancelledError when the source stops it, after which everything it opened is closed. `emit` never blocks and
+    may be called from within `run` or from a callback on the same loop. `ready` is awaited between pieces of a
+    snapshot: it returns when the source has caught up with what was emitted, so that a fast database can't
+    fill the memory.
+    """
+
+    async def run(self, emit: Callable[[Event], None], ready: Ready) -> None: ...
+
+
+class Ready(Protocol):
+    """Awaitable back-pressure: `await ready()` returns once the source has handled what it was sent."""
+
+    async def __call__(self) -> None: ...

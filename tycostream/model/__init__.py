@@ -1,0 +1,35 @@
+"""The nouns of the product: columns, sources, rows and changes. Imports nothing above itself."""
+
+from tycostream.model.changes import (
+    UNCHANGED,
+    Change,
+    Changes,
+    Event,
+    PartialRow,
+    SnapshotComplete,
+    SnapshotRows,
+    SnapshotStarted,
+    Waiting,
+)
+from tycostream.model.columns import Column, ColumnType, EnumType
+from tycostream.model.source import Catalog, Key, Relation, Row, Source
+
+__all__ = [
+    "UNCHANGED",
+    "Catalog",
+    "Change",
+    "Changes",
+    "Column",
+    "ColumnType",
+    "EnumType",
+    "Event",
+    "Key",
+    "PartialRow",
+    "Relation",
+    "Row",
+    "SnapshotComplete",
+    "SnapshotRows",
+    "SnapshotStarted",
+    "Source",
+    "Waiting",
+]

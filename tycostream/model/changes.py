@@ -1,0 +1,84 @@
+"""What a database driver reports to the source that it feeds, in the order it happened.
+
+A first connection, a reconnection and the repeated query of a view all speak the same words:
+`SnapshotStarted`, any number of `SnapshotRows`, `SnapshotComplete`; then `Changes`. A second snapshot
+replaces the first, and the source sends its clients only the difference.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from tycostream.model.source import Key, Row
+
+
+class _Unchanged(enum.Enum):
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = _Unchanged.UNCHANGED
+"""Stands in a PartialRow for a value that the database did not send because it did not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartialRow:
+    """A new row of which some values are UNCHANGED: those are taken from the row that has key `base`.
+
+    PostgreSQL leaves large out-of-line values out of an UPDATE that does not touch them.
+    """
+
+    values: tuple[str | None | _Unchanged, ...]
+    base: Key
+
+
+Change = tuple[Key, Row | PartialRow | None]
+"""A key and its new row; None where the row is gone.
+
+A change of the key itself is two: the new key's row first (a PartialRow's base is still there), then the old
+key with None.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotStarted:
+    """A new snapshot begins. `timestamp` is the database time that it shows; changes up to and including it are
+    in the snapshot and are ignored should they also arrive as `Changes`."""
+
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRows:
+    """Some of the snapshot's rows."""
+
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotComplete:
+    """Every row of the snapshot has been reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The changes of one database transaction (one timestamp) to one source, complete.
+
+    May arrive while a snapshot is being read: the source holds those later than the snapshot's timestamp back
+    and applies them when it completes.
+    """
+
+    timestamp: int
+    changes: list[Change]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The driver can't go on yet, or goes on in a lesser way: a sentence for the source's state, or None when that
+    is over."""
+
+    reason: str | None
+
+
+Event = SnapshotStarted | SnapshotRows | SnapshotComplete | Changes | Waiting

@@ -1,0 +1,63 @@
+"""A source: one relation of the database, as the schema file describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+from tycostream.model.columns import Column, EnumType
+
+Row = tuple[str | None, ...]
+"""A row's values as the database printed them, in the order of `Source.columns`; NULL is None."""
+
+Key = str | tuple[str, ...]
+"""A row's primary key: its text, or a tuple of texts where the key has several columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table's or view's name in the database. Without a schema, the search path decides."""
+
+    name: str
+    schema: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A relation that clients can follow. Compared by identity: there is one per configured name.
+
+    `primary_key` holds column names in the order the file gives them; `key_of` takes a row's key
+    (never NULL in a valid row).
+    """
+
+    name: str
+    relation: Relation
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    description: str | None = None
+    positions: dict[str, int] = field(init=False)
+    key_positions: tuple[int, ...] = field(init=False)
+    key_of: Callable[[Row], Key] = field(init=False)
+
+    def __post_init__(self) -> None:
+        positions = {column.name: index for index, column in enumerate(self.columns)}
+        key_positions = tuple(positions[name] for name in self.primary_key)
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "key_positions", key_positions)
+        object.__setattr__(self, "key_of", itemgetter(*key_positions))
+
+    def column(self, name: str) -> Column:
+        """The column of that name. Raises KeyError."""
+        return self.columns[self.positions[name]]
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """All that a schema file describes, in the file's order."""
+
+    sources: dict[str, Source]
+    enums: dict[str, EnumType]
