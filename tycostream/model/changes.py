@@ -22,6 +22,14 @@ UNCHANGED: Final = _Unchanged.UNCHANGED
 """Stands in a PartialRow for a value that the database did not send because it did not change."""
 
 
+class Operation(enum.Enum):
+    """What happened to a row of a view, as subscribers are told."""
+
+    INSERT = "INSERT"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
 @dataclass(frozen=True, slots=True)
 class PartialRow:
     """A new row of which some values are UNCHANGED: those are taken from the row that has key `base`.
@@ -29,7 +37,7 @@ class PartialRow:
     PostgreSQL leaves large out-of-line values out of an UPDATE that does not touch them.
     """
 
-    values: tuple[str | None | _Unchanged, ...]
+    values: tuple[str | _Unchanged | None, ...]
     base: Key
 
 
@@ -66,11 +74,13 @@ class Changes:
     """The changes of one database transaction (one timestamp) to one source, complete.
 
     May arrive while a snapshot is being read: the source holds those later than the snapshot's timestamp back
-    and applies them when it completes.
+    and applies them when it completes. `committed_at` is when the database committed them (seconds since 1970,
+    its clock), where it says so; the source's lag is measured against it.
     """
 
     timestamp: int
     changes: list[Change]
+    committed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

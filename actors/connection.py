@@ -1,0 +1,328 @@
+"""The Connection actor: one per WebSocket client. It owns the client's protocol state, subscriptions and outbox.
+
+While the socket takes everything, deliveries go straight through as bytes that all clients share. When it does not,
+changes wait in the outbox and are sent as the socket drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pykka import ActorRef
+
+from actors.runtime import LoopActor, tell
+from actors.source import Attach, Attached, Delivered, Detach, Refused
+from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
+from tycostream.views import Delivery, Outbox, OutboxOverflowError, SnapshotReader, Subscription
+from tycostream.views.delivery import in_order
+from tycostream.web.close_codes import CloseCode
+from tycostream.web.envelope import TextFrames, text_frame
+from tycostream.web.graphql_transport_ws import GraphqlTransportWs, Request
+from tycostream.web.transport import ConnectionInfo, Transport
+
+log = logging.getLogger("tycostream.connection")
+
+DIRECT_ROWS = 5000
+"""Changes that are sent at once; a larger transaction goes through the outbox, piece by piece."""
+
+MAX_PENDING_BYTES = 16 * 1024 * 1024
+"""What may wait in a socket's buffer of answers that a client asked for and does not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionConfig:
+    """Limits of one connection; times in seconds."""
+
+    init_timeout: float = 3.0
+    max_subscriptions: int = 1000
+    hold_rows: int = 10_000
+    max_rows: int = 200_000
+
+
+# Messages
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReceived:
+    """A text frame came from the client."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SocketClosed:
+    """The socket is gone."""
+
+    code: int | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SocketDrained:
+    """The kernel has taken all that was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendMore:
+    """The outbox has more, and the socket took what it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class InitTimedOut:
+    """The client has had its time to say connection_init."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswered:
+    """A query's result."""
+
+    operation_id: str
+    run: object
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseConnection:
+    """Close the socket in an orderly way."""
+
+    code: CloseCode
+    reason: str | None = None
+
+
+class ConnectionActor(LoopActor):
+    """See the module. It is the protocol's peer (what it may do to the socket) and carries out its operations."""
+
+    kind = "connection"
+
+    def __init__(
+        self,
+        transport: Transport,
+        info: ConnectionInfo,
+        engine: Engine,
+        directory: Mapping[tuple[str, str], ActorRef[Any]],
+        config: ConnectionConfig,
+    ) -> None:
+        super().__init__()
+        self._transport = transport
+        self._info = info
+        self._engine = engine
+        self._directory = directory
+        self._config = config
+        self._protocol = GraphqlTransportWs(self, self)
+        self._subscriptions: dict[str, Subscription] = {}
+        self._queries: dict[str, asyncio.Task[None]] = {}
+        self._outbox = Outbox(hold_rows=config.hold_rows, max_rows=config.max_rows)
+        self._more_to_send = False
+        self._closing = False
+        self._init_timer: asyncio.TimerHandle | None = None
+        self._since = time.time()
+        self._messages = 0
+
+    # Life
+
+    def on_start(self) -> None:
+        self._init_timer = self.dispatcher.loop.call_later(
+            self._config.init_timeout, lambda: tell(self.actor_ref, InitTimedOut())
+        )
+
+    def on_stop(self) -> None:
+        if self._init_timer is not None:
+            self._init_timer.cancel()
+        for query in self._queries.values():
+            query.cancel()
+        for subscription in self._subscriptions.values():
+            self._tell_source(subscription, Detach(subscription))
+        self._subscriptions.clear()
+        if not self._closing:
+            self.close(CloseCode.GOING_AWAY)
+
+    def on_failure(self, *_error: object) -> None:
+        # 1012 invites the client to come back, which the codes for server errors do not (graphql-ws src/client.ts)
+        if not self._closing:
+            self.close(CloseCode.SERVICE_RESTART)
+        self.on_stop()
+
+    def on_receive(self, message: Any) -> Any:
+        match message:
+            case Delivered(deliveries):
+                self._deliver(deliveries)
+            case FrameReceived(text):
+                if not self._closing:
+                    self._protocol.received(text)
+            case SocketDrained():
+                self._pump()
+            case SendMore():
+                self._more_to_send = False
+                self._pump()
+            case Attached(subscription, snapshot):
+                self._begin(subscription, snapshot)
+            case Refused(subscription, text):
+                if self._forget(subscription):
+                    self._protocol.send_error(subscription.operation_id, [unavailable(text)])
+            case QueryAnswered(operation_id, run, result):
+                if self._queries.get(operation_id) is run:
+                    del self._queries[operation_id]
+                    self._protocol.send_next(operation_id, result)
+                    self._protocol.send_complete(operation_id)
+            case InitTimedOut():
+                self._protocol.init_timed_out()
+            case SocketClosed():
+                self._closing = True
+                self._stop()
+            case CloseConnection(code, reason):
+                self.close(code, reason)
+            case _:
+                return super().on_receive(message)
+        return None
+
+    # What the protocol may do to the socket
+
+    def send(self, text: str) -> None:
+        """Send one protocol message."""
+        self._send(text_frame(text.encode()))
+
+    def close(self, code: int, reason: str | None = None) -> None:
+        """Close the socket after what has been handed to it."""
+        if not self._closing:
+            self._closing = True
+            self._transport.close(code, reason if reason is not None else CloseCode(code).reason)
+
+    # Operations
+
+    def start(self, operation_id: str, request: Request) -> None:
+        """The client starts an operation."""
+        try:
+            if len(self._subscriptions) + len(self._queries) >= self._config.max_subscriptions:
+                raise RequestError([too_many_operations(self._config.max_subscriptions)])
+            plan = self._engine.prepare(request.query, request.operation_name, request.variables)
+        except RequestError as error:
+            self._protocol.send_error(operation_id, error.errors)
+            return
+        if isinstance(plan, SubscriptionPlan):
+            self._subscribe(operation_id, plan)
+        else:
+            self._queries[operation_id] = self.spawn(self._execute(operation_id, plan))
+
+    def stop_operation(self, operation_id: str) -> None:
+        """The client has had enough."""
+        subscription = self._subscriptions.pop(operation_id, None)
+        if subscription is not None:
+            self._outbox.drop(subscription)
+            self._tell_source(subscription, Detach(subscription))
+        query = self._queries.pop(operation_id, None)
+        if query is not None:
+            query.cancel()
+
+    def _subscribe(self, operation_id: str, plan: SubscriptionPlan) -> None:
+        subscription = Subscription(
+            source=plan.source,
+            filter=plan.filter,
+            selection=plan.selection,
+            envelope=TextFrames(self._protocol.next_prefix(operation_id)),
+            connection=self.actor_ref,
+            operation_id=operation_id,
+        )
+        self._subscriptions[operation_id] = subscription
+        if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):
+            text = f"source {plan.source.name} is being restarted; subscribe again"
+            self._protocol.send_error(operation_id, [unavailable(text)])
+
+    async def _execute(self, operation_id: str, plan: PreparedQuery) -> None:
+        run = asyncio.current_task()
+        tell(self.actor_ref, QueryAnswered(operation_id, run, await self._engine.execute(plan)))
+
+    def _forget(self, subscription: Subscription) -> bool:
+        if self._subscriptions.get(subscription.operation_id) is not subscription:
+            return False
+        del self._subscriptions[subscription.operation_id]
+        self._outbox.drop(subscription)
+        return True
+
+    def _tell_source(self, subscription: Subscription, message: Attach | Detach) -> bool:
+        source = self._directory.get(("source", subscription.source.name))
+        return source is not None and tell(source, message)
+
+    # Delivery
+
+    def _begin(self, subscription: Subscription, snapshot: SnapshotReader) -> None:
+        if self._subscriptions.get(subscription.operation_id) is not subscription:
+            self._tell_source(subscription, Detach(subscription))
+            return
+        self._outbox.start(subscription, snapshot)
+        self._pump()
+
+    def _deliver(self, deliveries: list[tuple[Subscription, Delivery]]) -> None:
+        current: list[tuple[Subscription, Delivery]] = []
+        rows = 0
+        for subscription, delivery in deliveries:
+            if self._subscriptions.get(subscription.operation_id) is subscription:
+                current.append((subscription, delivery))
+                rows += len(delivery.changes)
+            else:
+                self._tell_source(subscription, Detach(subscription))
+        if self._closing or not current:
+            return
+        if self._outbox.empty and not self._transport.pending and rows <= DIRECT_ROWS:
+            self._messages += rows
+            self._send(b"".join(part.wrapped(one.envelope) for one, part in in_order(current)))
+            return
+        try:
+            for subscription, delivery in in_order(current):
+                self._outbox.put(subscription, delivery.changes)
+        except OutboxOverflowError as error:
+            log.warning("connection from %s: %s", self._info.remote_address, error)
+            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: more changes wait than are kept")
+            return
+        self._pump()
+
+    def _pump(self) -> None:
+        """Send a piece of what waits, if the socket is free. The next piece comes after others have had their turn."""
+        if self._closing or self._transport.pending or self._outbox.empty:
+            return
+        data = self._outbox.take()
+        if data:
+            self._send(data)
+        if not self._outbox.empty and not self._transport.pending and not self._more_to_send:
+            self._more_to_send = True
+            tell(self.actor_ref, SendMore())
+
+    def _send(self, frames: bytes) -> None:
+        self._transport.send(frames)
+        if self._transport.pending > MAX_PENDING_BYTES:
+            log.warning("connection from %s: it does not read what it asks for", self._info.remote_address)
+            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: answers are not being read")
+
+    def details(self) -> dict[str, Any]:
+        return {
+            "remote_address": self._info.remote_address,
+            "user_agent": self._info.user_agent,
+            "protocol": self._info.protocol,
+            "since": self._since,
+            "subscriptions": [
+                {"id": one.operation_id, "source": one.source.name, "filter": one.filter.to_json()}
+                for one in self._subscriptions.values()
+            ],
+            "queries": len(self._queries),
+            "outbox_rows": self._outbox.rows,
+            "merging": self._outbox.merging,
+            "bytes_pending": self._transport.pending,
+            "bytes_sent": self._transport.bytes_sent,
+        }
+
+
+def unavailable(text: str) -> dict[str, Any]:
+    """A GraphQL error: the source can't be served now."""
+    return {"message": text, "extensions": {"code": "SOURCE_UNAVAILABLE"}}
+
+
+def too_many_operations(limit: int) -> dict[str, Any]:
+    """A GraphQL error: the connection runs as many operations as it may."""
+    return {
+        "message": f"this connection already runs {limit} operations, the most that one may",
+        "extensions": {"code": "LIMIT_EXCEEDED"},
+    }

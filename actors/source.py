@@ -1,0 +1,589 @@
+"""The Source actor: one per configured source. It owns the rows, the views on them, and the driver that feeds them.
+
+Everything that touches the rows is a message to this actor, so a new subscription sees the rows of one moment and then
+every change after it, by construction: nothing is locked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from pykka import ActorRef
+
+from actors.runtime import LoopActor, tell
+from tycostream import model
+from tycostream.databases.driver import DatabaseError, Driver
+from tycostream.filters import Filter
+from tycostream.model import Change, Changes, Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
+from tycostream.views import Delivery, Delta, Reload, RowCache, SnapshotReader, Subscription, Views
+
+log = logging.getLogger("tycostream.source")
+
+SLICE_ROWS = 2000
+"""Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
+
+INTAKE_ROWS = 20_000
+"""Rows that may wait in the inbox before the driver is asked to wait."""
+
+
+class State(enum.Enum):
+    """How a source stands to its database."""
+
+    IDLE = "IDLE"  # nobody has asked for it
+    CONNECTING = "CONNECTING"  # the first snapshot is on its way
+    LIVE = "LIVE"
+    STALE = "STALE"  # the rows of an earlier moment are served, the database is out of reach
+    FAILED = "FAILED"  # somebody has to change the database or the schema file; tried again now and then
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """Times in seconds."""
+
+    eager: bool = False
+    linger: float = 60.0
+    retry_min: float = 0.1
+    retry_max: float = 30.0
+
+
+# Messages
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Start a subscription. Answered to its connection with Attached, now or when there is a snapshot, or with
+    Refused."""
+
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """End a subscription."""
+
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """Ask for the rows that a filter admits; answered when there is a snapshot."""
+
+    filter: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class DriverReported:
+    """An event of the driver's run number `run`."""
+
+    run: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class DriverFailed:
+    """The driver's run has ended."""
+
+    run: int
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class StartDriver:
+    """Follow the database: on demand, or once more after a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class LingerOver:
+    """The time for which an unused source keeps following its relation has passed."""
+
+
+# What it tells others
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """To the connection: the subscription's first rows; changes follow."""
+
+    subscription: Subscription
+    snapshot: SnapshotReader
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """To the connection: changes, in order, for each of its subscriptions that they concern."""
+
+    deliveries: list[tuple[Subscription, Delivery]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """To the connection: the subscription can't be served."""
+
+    subscription: Subscription
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStateChanged:
+    """To the supervisor."""
+
+    name: str
+    state: State
+    reason: str | None
+    since: float
+
+
+class SourceUnavailableError(Exception):
+    """The source can't answer; the text says why."""
+
+
+@dataclass(eq=False)
+class SourceMemory:
+    """What outlives a crash of the actor: the rows as its subscribers know them, and who they are."""
+
+    cache: RowCache
+    views: Views = field(default_factory=Views)
+    undelivered: list[Delta] = field(default_factory=list)
+    timestamp_delivered: int | None = None
+
+    def roll_back(self) -> None:
+        """Take back what subscribers have not been told of."""
+        self.views.discard()
+        self.cache.undo(self.undelivered)
+        self.undelivered.clear()
+        self.cache.timestamp = self.timestamp_delivered
+
+
+class Intake:
+    """What a driver's run reports through, and where it waits while the source is behind."""
+
+    def __init__(self, run: int, source: ActorRef[Any]) -> None:
+        self._run = run
+        self._source = source
+        self._rows = 0
+        self._caught_up = asyncio.Event()
+        self._caught_up.set()
+
+    def emit(self, event: Event) -> None:
+        """Hand an event to the source. Never blocks."""
+        self._rows += _size(event)
+        if self._rows > INTAKE_ROWS:
+            self._caught_up.clear()
+        tell(self._source, DriverReported(self._run, event))
+
+    async def ready(self) -> None:
+        """Wait until the source has handled most of what it was handed."""
+        await self._caught_up.wait()
+
+    def handled(self, event: Event) -> None:
+        """The source has handled an event."""
+        self._rows -= _size(event)
+        if self._rows <= INTAKE_ROWS:
+            self._caught_up.set()
+
+
+def _size(event: Event) -> int:
+    if isinstance(event, Changes):
+        return len(event.changes) + 1
+    return len(event.rows) if isinstance(event, SnapshotRows) else 1
+
+
+class SourceActor(LoopActor):
+    """See the module. `make_driver` makes a driver for each attempt; `memory` comes from the actor's predecessor."""
+
+    kind = "source"
+
+    def __init__(
+        self,
+        source: model.Source,
+        make_driver: Callable[[model.Source], Driver],
+        config: SourceConfig,
+        memory: SourceMemory,
+        supervisor: ActorRef[Any],
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self._make_driver = make_driver
+        self._config = config
+        self._memory = memory
+        self._cache = memory.cache
+        self._views = memory.views
+        self._supervisor = supervisor
+        self._state = State.IDLE
+        self._reason: str | None = None
+        self._note: str | None = None
+        self._since = time.time()
+        self._run = 0
+        self._intake: Intake | None = None
+        self._driver: asyncio.Task[None] | None = None
+        self._reload: Reload | None = None
+        self._failures = 0
+        self._waiting: dict[Subscription, None] = {}
+        self._questions: list[tuple[Filter, asyncio.Future[list[Row]]]] = []
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._lingering: asyncio.TimerHandle | None = None
+        self._lag: float | None = None
+        self._changes = 0
+
+    # Life
+
+    def on_start(self) -> None:
+        for subscription in [one for one in self._views.subscriptions() if not one.connection.is_alive()]:
+            self._views.remove(subscription)
+        if self._cache.timestamp is not None:
+            self._set_state(State.STALE, "restarted after an error")
+        else:
+            self._set_state(State.IDLE, None)
+        if self._config.eager or self._wanted():
+            self._start_driver()
+
+    def on_stop(self) -> None:
+        self._stop_driver()
+        self._cancel_timers()
+        for _filter, question in self._questions:
+            if not question.done():
+                question.set_exception(SourceUnavailableError(f"source {self.source.name} is being stopped"))
+
+    def on_failure(self, *_error: object) -> None:
+        self._memory.roll_back()
+        self.on_stop()
+        for subscription in self._waiting:
+            self._refuse(subscription, f"source {self.source.name} failed; subscribe again")
+
+    def on_receive(self, message: Any) -> Any:
+        match message:
+            case DriverReported(run, event):
+                return self._on_event(event) if run == self._run else None
+            case Attach(subscription):
+                self._attach(subscription)
+            case Detach(subscription):
+                self._detach(subscription)
+            case ReadRows(condition):
+                return self._read(condition)
+            case DriverFailed(run, error):
+                if run == self._run:
+                    self._on_driver_failed(error)
+            case StartDriver():
+                if self._driver is None and (self._config.eager or self._wanted()):
+                    self._start_driver()
+            case LingerOver():
+                self._lingering = None
+                if not self._wanted():
+                    self._stop_driver()
+                    self._cache.clear()
+                    self._memory.timestamp_delivered = None
+                    self._set_state(State.IDLE, None)
+            case _:
+                return super().on_receive(message)
+        return None
+
+    def after_turn(self) -> None:
+        self._flush()
+
+    # Subscriptions
+
+    def _attach(self, subscription: Subscription) -> None:
+        self._stop_lingering()
+        if self._cache.timestamp is not None:
+            self._flush()
+            self._admit(subscription, self._cache.timestamp)
+        elif self._state is State.FAILED:
+            self._refuse(subscription, self._unavailable())
+        else:
+            self._waiting[subscription] = None
+            if self._state is State.IDLE:
+                self._start_driver()
+
+    def _admit(self, subscription: Subscription, timestamp: int) -> None:
+        reader = SnapshotReader(self.source, self._cache.frozen(), timestamp, subscription.filter)
+        if tell(subscription.connection, Attached(subscription, reader)):
+            self._views.add(subscription)
+
+    def _detach(self, subscription: Subscription) -> None:
+        self._waiting.pop(subscription, None)
+        self._views.remove(subscription)
+        self._linger_if_unused()
+
+    def _refuse(self, subscription: Subscription, message: str) -> None:
+        tell(subscription.connection, Refused(subscription, message))
+
+    def _read(self, condition: Filter) -> Any:
+        if self._cache.timestamp is not None:
+            self._stop_lingering()
+            self._linger_if_unused()
+            return self.spawn(_select(self._cache.frozen(), condition))
+        question: asyncio.Future[list[Row]] = self.dispatcher.loop.create_future()
+        if self._state is State.FAILED:
+            question.set_exception(SourceUnavailableError(self._unavailable()))
+            return question
+        self._questions.append((condition, question))
+        if self._state is State.IDLE:
+            self._start_driver()
+        return question
+
+    def _unavailable(self) -> str:
+        return f"source {self.source.name} is not available: {self._reason}"
+
+    def _wanted(self) -> bool:
+        return self._config.eager or bool(self._waiting or len(self._views) or self._questions)
+
+    def _linger_if_unused(self) -> None:
+        if not self._wanted() and self._state is not State.IDLE and self._lingering is None:
+            self._lingering = self._later(self._config.linger, LingerOver())
+
+    def _stop_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+
+    # What the driver reports
+
+    def _on_event(self, event: Event) -> Coroutine[Any, Any, None] | None:
+        if isinstance(event, Changes):
+            return self._on_changes(event)
+        if isinstance(event, SnapshotComplete):
+            return self._finish_reload(event)
+        if isinstance(event, SnapshotStarted):
+            self._reload = Reload(self.source, event.timestamp)
+        elif isinstance(event, SnapshotRows):
+            if self._reload is not None:
+                self._reload.add(event.rows)
+        else:
+            self._on_waiting(event)
+        self._handled(event)
+        return None
+
+    def _on_changes(self, event: Changes) -> Coroutine[Any, Any, None] | None:
+        if event.committed_at is not None:
+            self._lag = max(0.0, time.time() - event.committed_at)
+        self._changes += len(event.changes)
+        if self._reload is not None:
+            self._reload.hold(event.timestamp, event.changes)
+        elif self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
+            if len(event.changes) > SLICE_ROWS:
+                return self._apply_slowly(event)
+            self._apply(event.changes, event.timestamp)
+            self._cache.timestamp = event.timestamp
+        self._handled(event)
+        return None
+
+    async def _apply_slowly(self, event: Changes) -> None:
+        await self._apply_in_slices(event.changes, event.timestamp)
+        self._handled(event)
+
+    async def _finish_reload(self, event: SnapshotComplete) -> None:
+        reload = self._reload
+        if reload is not None:
+            reload.finish()
+            if self._cache.timestamp is None:
+                self._cache.load(reload.rows, reload.timestamp)
+            else:
+                await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
+            self._reload = None
+            self._failures = 0
+            self._set_state(State.LIVE, self._note)
+            self._serve_waiting(reload.timestamp)
+        self._handled(event)
+
+    async def _apply_in_slices(self, changes: Iterable[Change], timestamp: int) -> None:
+        """Apply many changes of one timestamp; the loop has its turn between slices, this actor's inbox not."""
+        rest = iter(changes)
+        while piece := list(islice(rest, SLICE_ROWS)):
+            self._apply(piece, timestamp)
+            self._flush()
+            await asyncio.sleep(0)
+        self._cache.timestamp = timestamp
+        self._flush()
+
+    def _apply(self, changes: list[Change], timestamp: int) -> None:
+        deltas: list[Delta] = []
+        try:
+            self._cache.apply(changes, deltas)
+            self._views.route(deltas, timestamp)
+        finally:
+            self._memory.undelivered.extend(deltas)
+
+    def _serve_waiting(self, timestamp: int) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for subscription in waiting:
+            self._admit(subscription, timestamp)
+        questions, self._questions = self._questions, []
+        for condition, question in questions:
+            self.spawn(_answer(question, self._cache.frozen(), condition))
+        self._linger_if_unused()
+
+    def _handled(self, event: Event) -> None:
+        if self._intake is not None:
+            self._intake.handled(event)
+
+    def _on_waiting(self, event: Waiting) -> None:
+        self._note = event.reason
+        if self._state in (State.LIVE, State.CONNECTING):
+            self._set_state(self._state, event.reason)
+
+    # Delivery
+
+    def _flush(self) -> None:
+        """Tell every connection once of all that its subscriptions have to hear."""
+        by_connection: dict[ActorRef[Any], list[tuple[Subscription, Delivery]]] = {}
+        for group, delivery in self._views.flush():
+            for subscription in group.subscriptions:
+                told = by_connection.get(subscription.connection)
+                if told is None:
+                    by_connection[subscription.connection] = [(subscription, delivery)]
+                else:
+                    told.append((subscription, delivery))
+        self._memory.undelivered.clear()
+        self._memory.timestamp_delivered = self._cache.timestamp
+        for connection, deliveries in by_connection.items():
+            if not tell(connection, Delivered(deliveries)):
+                for subscription, _delivery in deliveries:
+                    self._detach(subscription)
+
+    # The driver
+
+    def _start_driver(self) -> None:
+        self._run += 1
+        self._reload = None
+        self._note = None
+        self._intake = Intake(self._run, self.actor_ref)
+        if self._cache.timestamp is None and self._state is not State.FAILED:
+            self._set_state(State.CONNECTING, self._reason)
+        self._driver = self.spawn(self._drive(self._run, self._make_driver(self.source), self._intake))
+
+    async def _drive(self, run: int, driver: Driver, intake: Intake) -> None:
+        try:
+            await driver.run(intake.emit, intake.ready)
+        except Exception as error:
+            failure: Exception = error
+        else:
+            failure = DatabaseError("the driver stopped without a reason")
+        tell(self.actor_ref, DriverFailed(run, failure))
+
+    def _stop_driver(self) -> None:
+        self._run += 1
+        self._reload = None
+        self._intake = None
+        if self._driver is not None:
+            self._driver.cancel()
+            self._driver = None
+
+    def _on_driver_failed(self, error: Exception) -> None:
+        self._stop_driver()
+        expected = isinstance(error, DatabaseError)
+        permanent = isinstance(error, DatabaseError) and error.permanent
+        reason = _describe(error)
+        self._failures += 1
+        retry = self._retry_delay(permanent=permanent)
+        if permanent:
+            self._set_state(State.FAILED, reason)
+        else:
+            self._set_state(State.STALE if self._cache.timestamp is not None else State.CONNECTING, reason)
+        log.warning(
+            "source %s: %s (next attempt in %.1f s)",
+            self.source.name,
+            reason,
+            retry,
+            exc_info=None if expected else error,
+        )
+        if permanent and self._cache.timestamp is None:
+            self._refuse_all()
+        if self._wanted():
+            self._later(retry, StartDriver())
+        else:
+            self._linger_if_unused()
+
+    def _refuse_all(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for subscription in waiting:
+            self._refuse(subscription, self._unavailable())
+        questions, self._questions = self._questions, []
+        for _condition, question in questions:
+            if not question.done():
+                question.set_exception(SourceUnavailableError(self._unavailable()))
+
+    def _retry_delay(self, *, permanent: bool) -> float:
+        if permanent:
+            return self._config.retry_max
+        doubled = self._config.retry_min * 2.0 ** min(self._failures - 1, 30)
+        return min(self._config.retry_max, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
+
+    # State
+
+    def _set_state(self, state: State, reason: str | None) -> None:
+        if state is self._state and reason == self._reason:
+            return
+        if state is not self._state:
+            self._since = time.time()
+            log.info("source %s: %s%s", self.source.name, state.value, f" ({reason})" if reason else "")
+        self._state = state
+        self._reason = reason
+        tell(self._supervisor, SourceStateChanged(self.source.name, state, reason, self._since))
+
+    def _later(self, seconds: float, message: Any) -> asyncio.TimerHandle:
+        def send() -> None:
+            self._timers.discard(timer)
+            tell(self.actor_ref, message)
+
+        timer = self.dispatcher.loop.call_later(seconds, send)
+        self._timers.add(timer)
+        return timer
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def details(self) -> dict[str, Any]:
+        return {
+            "source": self.source.name,
+            "relation": str(self.source.relation),
+            "state": self._state.value,
+            "reason": self._reason,
+            "since": self._since,
+            "rows": len(self._cache.rows),
+            "timestamp": None if self._cache.timestamp is None else str(self._cache.timestamp),
+            "lag_ms": None if self._lag is None else round(self._lag * 1000, 1),
+            "changes": self._changes,
+            "failures": self._failures,
+            "waiting": len(self._waiting),
+            "subscriptions": sum(len(group.subscriptions) for view in self._views for group in view.groups.values()),
+            "views": [
+                {
+                    "filter": view.filter.to_json(),
+                    "subscriptions": sum(len(group.subscriptions) for group in view.groups.values()),
+                    "selections": len(view.groups),
+                }
+                for view in islice(self._views, 100)
+            ],
+        }
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, DatabaseError):
+        return f"{error} ({error.hint})" if error.hint else str(error)
+    return f"unexpected {type(error).__name__}: {error}"
+
+
+async def _select(rows: tuple[Row, ...], condition: Filter) -> list[Row]:
+    """The rows that a filter admits; the loop has its turn now and then."""
+    matches = condition.matches
+    found: list[Row] = []
+    for start in range(0, len(rows), SLICE_ROWS * 5):
+        found.extend(row for row in rows[start : start + SLICE_ROWS * 5] if matches(row))
+        await asyncio.sleep(0)
+    return found
+
+
+async def _answer(question: asyncio.Future[list[Row]], rows: tuple[Row, ...], condition: Filter) -> None:
+    found = await _select(rows, condition)
+    if not question.done():
+        question.set_result(found)

@@ -1,0 +1,256 @@
+"""The Supervisor actor: starts every other actor, watches them, restarts those that have a strategy, stops all in order.
+
+What it knows of the children is also on its `Board`, which the health page reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pykka
+from pykka import ActorRef
+
+from actors.runtime import Describe, LoopActor, stop_actor, tell
+from actors.source import SourceStateChanged
+
+log = logging.getLogger("tycostream.supervisor")
+
+MakeActor = Callable[[ActorRef[Any]], ActorRef[Any]]
+"""Starts a child; it is handed the supervisor."""
+
+DESCRIBE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """How often an actor that failed is started again: at once, then after `delay` seconds, doubling up to `most`. An
+    actor that failed `give_up` times within `within` seconds is not started again."""
+
+    delay: float = 0.1
+    most: float = 10.0
+    give_up: int = 10
+    within: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Ask for a new child; the reply is its reference. Without `restart` a failed child stays away."""
+
+    kind: str
+    name: str
+    make: MakeActor
+    restart: Restart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """A child has stopped (no error) or failed."""
+
+    ref: ActorRef[Any]
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class RestartChild:
+    """The delay before a restart has passed."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListActors:
+    """Ask for a description of every actor that runs or has failed for good, as the debug page shows them."""
+
+    kind: str | None = None
+    urn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopChildren:
+    """Ask for an orderly end: kinds in this order, all of one kind together. Answered when they have stopped."""
+
+    order: tuple[str, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Child:
+    """What is known of a child."""
+
+    kind: str
+    name: str
+    make: MakeActor
+    restart: Restart | None
+    ref: ActorRef[Any] | None = None
+    state: str = "running"
+    started: float = field(default_factory=time.time)
+    restarts: int = 0
+    failures: list[float] = field(default_factory=list)
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceBoard:
+    """The state that each source last told, by name. Written by the supervisor alone."""
+
+    states: dict[str, SourceStateChanged] = field(default_factory=dict)
+
+
+class Supervisor(LoopActor):
+    """See the module."""
+
+    kind = "supervisor"
+
+    def __init__(self, board: SourceBoard, directory: dict[tuple[str, str], ActorRef[Any]]) -> None:
+        super().__init__()
+        self._board = board
+        self._directory = directory
+        self._children: dict[tuple[str, str], Child] = {}
+        self._by_urn: dict[str, Child] = {}
+        self._stopping = False
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._since = time.time()
+
+    def on_receive(self, message: Any) -> Any:
+        match message:
+            case StartChild():
+                return self._start_child(message)
+            case ChildEnded(ref, error):
+                self._on_child_ended(ref, error)
+            case SourceStateChanged():
+                self._board.states[message.name] = message
+            case RestartChild(kind, name):
+                child = self._children.get((kind, name))
+                if child is not None and child.ref is None and not self._stopping:
+                    child.restarts += 1
+                    self._run(child)
+            case ListActors():
+                return self.spawn(self._describe_all(message))
+            case StopChildren(order):
+                self._stopping = True
+                return self.spawn(self._stop_children(order))
+            case _:
+                return super().on_receive(message)
+        return None
+
+    def on_stop(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+
+    # Children
+
+    def _start_child(self, order: StartChild) -> ActorRef[Any]:
+        if self._stopping:
+            raise pykka.ActorDeadError("the service is being stopped")
+        child = Child(order.kind, order.name, order.make, order.restart)
+        self._children[child.kind, child.name] = child
+        return self._run(child)
+
+    def _run(self, child: Child) -> ActorRef[Any]:
+        ref = child.make(self.actor_ref)
+        actor = loop_actor(ref)
+        if actor is not None:
+            actor.on_exit = self._on_exit
+        child.ref = ref
+        child.state = "running"
+        child.started = time.time()
+        self._by_urn[ref.actor_urn] = child
+        self._directory[child.kind, child.name] = ref
+        return ref
+
+    def _on_exit(self, ref: ActorRef[Any], error: BaseException | None) -> None:
+        tell(self.actor_ref, ChildEnded(ref, error))
+
+    def _on_child_ended(self, ref: ActorRef[Any], error: BaseException | None) -> None:
+        child = self._by_urn.pop(ref.actor_urn, None)
+        if child is None:
+            return
+        child.ref = None
+        self._directory.pop((child.kind, child.name), None)
+        if error is None:
+            del self._children[child.kind, child.name]
+            return
+        child.last_error = f"{type(error).__name__}: {error}"
+        child.state = "failed"
+        log.error("%s %s failed: %s", child.kind, child.name, child.last_error)
+        if child.restart is None or self._stopping:
+            if child.restart is None:
+                del self._children[child.kind, child.name]
+            return
+        self._restart(child, child.restart)
+
+    def _restart(self, child: Child, strategy: Restart) -> None:
+        now = time.monotonic()
+        child.failures = [moment for moment in child.failures if now - moment < strategy.within] + [now]
+        count = len(child.failures)
+        if count >= strategy.give_up:
+            child.state = "given up"
+            log.error("%s %s failed %d times in %.0f s: given up", child.kind, child.name, count, strategy.within)
+            return
+        delay = 0.0 if count == 1 else min(strategy.most, strategy.delay * 2.0 ** (count - 2))
+        child.state = "restarting"
+
+        def restart() -> None:
+            self._timers.discard(timer)
+            tell(self.actor_ref, RestartChild(child.kind, child.name))
+
+        timer = self.dispatcher.loop.call_later(delay, restart)
+        self._timers.add(timer)
+
+    async def _stop_children(self, order: tuple[str, ...]) -> None:
+        for kind in order:
+            refs = [child.ref for child in self._children.values() if child.kind == kind and child.ref is not None]
+            if refs:
+                await asyncio.gather(*(stop_actor(ref) for ref in refs))
+
+    # Descriptions
+
+    async def _describe_all(self, question: ListActors) -> list[dict[str, Any]]:
+        listed: list[tuple[str, Child | None, ActorRef[Any] | None]] = [(self.kind, None, self.actor_ref)]
+        listed += [(child.kind, child, child.ref) for child in self._children.values()]
+        chosen = [
+            (child, ref)
+            for kind, child, ref in listed
+            if question.kind in (None, kind) and question.urn in (None, ref.actor_urn if ref is not None else "")
+        ]
+        return [await self._describe(child, ref) for child, ref in chosen]
+
+    async def _describe(self, child: Child | None, ref: ActorRef[Any] | None) -> dict[str, Any]:
+        known = {
+            "kind": self.kind if child is None else child.kind,
+            "name": "supervisor" if child is None else child.name,
+            "urn": None if ref is None else ref.actor_urn,
+            "state": "running" if child is None else child.state,
+            "parent": None if child is None else self.actor_urn,
+            "uptime_seconds": round(time.time() - (self._since if child is None else child.started), 3),
+            "restarts": 0 if child is None else child.restarts,
+            "inbox_depth": 0,
+            "messages_handled": 0,
+            "last_error": None if child is None else child.last_error,
+            "details": {},
+        }
+        actor = None if ref is None else loop_actor(ref)
+        if ref is None or actor is None:
+            return known
+        known["inbox_depth"] = actor.inbox_depth
+        known["messages_handled"] = actor.handled
+        try:
+            known["details"] = await asyncio.wait_for(_ask(ref, Describe()), DESCRIBE_SECONDS)
+        except (TimeoutError, pykka.ActorDeadError) as error:
+            known["details"] = {"error": f"no answer: {type(error).__name__}"}
+        return known
+
+    def details(self) -> dict[str, Any]:
+        counts: dict[str, int] = {}
+        for child in self._children.values():
+            counts[child.kind] = counts.get(child.kind, 0) + 1
+        return {"children": counts}
+
+
+async def _ask(ref: ActorRef[Any], message: Any) -> Any:
+    return await ref.ask(message, block=False)

@@ -1,0 +1,164 @@
+"""The rows of a source as of its last complete timestamp, and what a batch of changes did to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from operator import ne
+from typing import Any
+
+from tycostream.model import UNCHANGED, Change, Key, PartialRow, Row, Source
+
+Delta = tuple[Key, Row | None, Row | None, int]
+"""What happened to one key: key, old row, new row (None: absent), and the changed columns as a bitmask.
+
+The mask is 0 where a row was inserted or deleted, since then every column counts.
+"""
+
+Values = tuple[Any, ...]
+
+_MASKS_KEPT = 4096
+
+
+class _Masks(dict[tuple[bool, ...], int]):
+    """Bitmask of a tuple of booleans; the patterns of a workload are few, so they are remembered."""
+
+    def __missing__(self, pattern: tuple[bool, ...]) -> int:
+        mask = sum(1 << index for index, differs in enumerate(pattern) if differs)
+        if len(self) >= _MASKS_KEPT:
+            self.clear()
+        self[pattern] = mask
+        return mask
+
+
+class RowCache:
+    """Rows by key. `timestamp` is the database time that they show; None while there has been no snapshot."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.rows: dict[Key, Row] = {}
+        self.timestamp: int | None = None
+        self._masks = _Masks()
+        self._frozen: tuple[Row, ...] | None = None
+
+    def apply(self, changes: Iterable[Change], deltas: list[Delta]) -> None:
+        """Apply changes in order and append to `deltas` what they did. Changes that change nothing leave no delta.
+
+        `deltas` is filled as it goes, so that `undo` can take back a batch that failed half-way.
+        """
+        self._frozen = None
+        rows = self.rows
+        masks = self._masks
+        for key, change in changes:
+            old = rows.get(key)
+            if change is None:
+                if old is not None:
+                    deltas.append((key, old, None, 0))
+                    del rows[key]
+                continue
+            new = change if change.__class__ is tuple else complete(change, rows)  # type: ignore[arg-type]
+            if old is None:
+                deltas.append((key, None, new, 0))
+            elif old == new:
+                continue
+            else:
+                deltas.append((key, old, new, masks[tuple(map(ne, old, new))]))
+            rows[key] = new
+
+    def load(self, rows: dict[Key, Row], timestamp: int) -> None:
+        """Take these rows for what the cache holds from now on. The dictionary is the cache's."""
+        self.rows = rows
+        self.timestamp = timestamp
+        self._frozen = None
+
+    def undo(self, deltas: list[Delta]) -> None:
+        """Take back what `apply` did, newest first."""
+        self._frozen = None
+        for key, old, _new, _mask in reversed(deltas):
+            if old is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = old
+
+    def frozen(self) -> tuple[Row, ...]:
+        """The rows as they are now, in a tuple that later changes leave alone. Shared until the next change."""
+        if self._frozen is None:
+            self._frozen = tuple(self.rows.values())
+        return self._frozen
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.rows = {}
+        self.timestamp = None
+        self._frozen = None
+
+
+def complete(change: Row | PartialRow, rows: dict[Key, Row]) -> Row:
+    """The whole new row: values that the database did not send are taken from the row they were in before."""
+    if not isinstance(change, PartialRow):
+        return change
+    base = rows.get(change.base)
+    if base is None:
+        raise ValueError(f"the database sent no value for an unchanged column of {change.base!r}, which is not known")
+    return _fill(change.values, base)  # type: ignore[return-value]  # a row has no unchanged values
+
+
+class Reload:
+    """A snapshot that is being read, to take the place of what the cache holds.
+
+    Changes later than the snapshot that arrive meanwhile are folded by key, so that their number is bounded by the rows
+    they touch; together with the snapshot they show the state at `timestamp`.
+    """
+
+    def __init__(self, source: Source, timestamp: int) -> None:
+        self.timestamp = timestamp
+        self.rows: dict[Key, Row] = {}
+        self._key_of = source.key_of
+        self._later: dict[Key, Row | PartialRow | None] = {}
+        self._snapshot_timestamp = timestamp
+
+    def add(self, rows: list[Row]) -> None:
+        """Some of the snapshot's rows."""
+        key_of = self._key_of
+        self.rows.update((key_of(row), row) for row in rows)
+
+    def hold(self, timestamp: int, changes: list[Change]) -> None:
+        """Changes that arrived while the snapshot is being read; those that it already shows are ignored."""
+        if timestamp <= self._snapshot_timestamp:
+            return
+        self.timestamp = timestamp
+        later = self._later
+        for key, change in changes:
+            if isinstance(change, PartialRow) and (base := later.get(change.base)) is not None:
+                if isinstance(base, PartialRow):
+                    later[key] = PartialRow(_fill(change.values, base.values), base.base)
+                else:
+                    later[key] = complete(change, {change.base: base})
+            else:
+                later[key] = change
+
+    def finish(self) -> None:
+        """The snapshot is whole: bring its rows to `timestamp`."""
+        snapshot = self.rows
+        later = [(key, change and complete(change, snapshot)) for key, change in self._later.items()]
+        for key, row in later:
+            if row is None:
+                snapshot.pop(key, None)
+            else:
+                snapshot[key] = row
+        self._later = {}
+
+    def differences(self, current: dict[Key, Row]) -> Iterator[Change]:
+        """After `finish`: the changes that lead from `current` to the new rows, computed as they are asked for.
+
+        `current` may be changed meanwhile by nothing but these changes.
+        """
+        new = self.rows
+        for key in [key for key in current if key not in new]:
+            yield key, None
+        for key, row in new.items():
+            if current.get(key) != row:
+                yield key, row
+
+
+def _fill(values: Values, base: Values) -> Values:
+    return tuple(old if value is UNCHANGED else value for value, old in zip(values, base, strict=True))

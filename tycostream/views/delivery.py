@@ -1,0 +1,95 @@
+"""What a source hands to its subscribers: changes of a view, rendered once for all who share view and selection."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Protocol
+
+from tycostream.filters import Filter
+from tycostream.model import Key, Operation, Row, Source
+
+ViewChange = tuple[Operation, Key, Row, int, int]
+"""operation, key, row (the last one for a DELETE), changed columns as a bitmask, timestamp."""
+
+
+class Selection(Hashable, Protocol):
+    """What of a row a subscription asks for, and how that is written. Equal selections share what is rendered."""
+
+    @property
+    def interest(self) -> int:
+        """Bitmask of columns: an UPDATE that changed none of them is not worth a message."""
+
+    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+        """One result, as the client gets it inside its protocol's message."""
+
+
+class Envelope(Hashable, Protocol):
+    """How one subscription's results are wrapped for its wire. Equal envelopes share the bytes."""
+
+    def wrap(self, payloads: Sequence[bytes]) -> bytes:
+        """The results as complete messages, one after the other."""
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """One client's subscription. Its connection and its source hold the same object and compare it by identity."""
+
+    source: Source
+    filter: Filter
+    selection: Selection
+    envelope: Envelope
+    connection: Any
+    """The connection actor's reference: who is told."""
+    operation_id: str
+
+
+class Delivery:
+    """Changes for every subscription that shares a view and a selection, in order.
+
+    It lives for one turn of the source: payloads and wrapped bytes are shared by all who are told of it. A connection
+    that can't send at once keeps `changes` and drops the rest.
+    """
+
+    __slots__ = ("_payloads", "_wrapped", "changes", "selection")
+
+    def __init__(self, selection: Selection, changes: list[ViewChange]) -> None:
+        self.selection = selection
+        self.changes = changes
+        self._payloads: list[bytes] | None = None
+        self._wrapped: dict[Envelope, bytes] = {}
+
+    def wrapped(self, envelope: Envelope) -> bytes:
+        """All changes as messages for subscriptions with this envelope."""
+        wrapped = self._wrapped.get(envelope)
+        if wrapped is None:
+            wrapped = self._wrapped[envelope] = envelope.wrap(self.payloads())
+        return wrapped
+
+    def payloads(self) -> list[bytes]:
+        """The rendered changes, one each."""
+        if self._payloads is None:
+            self._payloads = render_all(self.selection, self.changes)
+        return self._payloads
+
+
+def render_all(selection: Selection, changes: Sequence[ViewChange]) -> list[bytes]:
+    """The results of the changes, one each."""
+    render = selection.render
+    return [render(operation, row, changed, timestamp) for operation, _key, row, changed, timestamp in changes]
+
+
+def in_order(deliveries: list[tuple[Subscription, Delivery]]) -> list[tuple[Subscription, Delivery]]:
+    """Deliveries of one source to several subscriptions of a connection, cut so that each gets a timestamp's changes
+    before any gets the next one's."""
+    if len(deliveries) == 1 or len({change[4] for _, part in deliveries for change in part.changes}) == 1:
+        return deliveries
+    pieces = [
+        (timestamp, subscription, Delivery(part.selection, list(changes)))
+        for subscription, part in deliveries
+        for timestamp, changes in groupby(part.changes, key=itemgetter(4))
+    ]
+    pieces.sort(key=itemgetter(0))
+    return [(subscription, piece) for _timestamp, subscription, piece in pieces]

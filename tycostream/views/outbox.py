@@ -1,0 +1,235 @@
+"""What one connection has still to send while its client is slower than its sources.
+
+Changes wait in the order they came, as references to rows that the cache holds too. Once more wait than `hold_rows` they
+are merged by key: a client that lags gives up seeing every step, and the grouping by transaction, but still ends in
+the right state. When even merged changes are more than `max_rows`, the connection can't be kept.
+
+A new subscription's snapshot is read as the socket drains; changes that arrive meanwhile wait behind it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from tycostream.model import Key, Operation, Row
+from tycostream.views.delivery import Subscription, ViewChange, render_all
+from tycostream.views.snapshot import SnapshotReader
+
+CHUNK_ROWS = 500
+"""Rows of a snapshot or of merged changes that are rendered at a time."""
+
+CHUNK_BYTES = 256 * 1024
+"""About how much is handed to the socket at a time."""
+
+
+class OutboxOverflowError(Exception):
+    """The client is so far behind that even its merged changes do not fit."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    subscription: Subscription
+    changes: list[ViewChange]
+    sent: int = 0
+
+
+@dataclass(slots=True)
+class _Sending:
+    subscription: Subscription
+    rest: Iterator[ViewChange]
+    left: int
+
+
+class Merged:
+    """Changes of one subscription, at most one a key."""
+
+    def __init__(self) -> None:
+        self.changes: dict[Key, ViewChange] = {}
+        self.timestamp = 0
+
+    def add(self, changes: list[ViewChange]) -> None:
+        """Merge later changes in."""
+        merged = self.changes
+        for change in changes:
+            key = change[1]
+            earlier = merged.get(key)
+            result = change if earlier is None else merge(earlier, change)
+            if result is None:
+                del merged[key]
+            else:
+                merged[key] = result
+        if changes:
+            self.timestamp = changes[-1][4]
+
+    def settled(self) -> Iterator[ViewChange]:
+        """The merged changes, all with the newest timestamp: together they lead to the state at that time."""
+        timestamp = self.timestamp
+        for operation, key, row, mask, _timestamp in self.changes.values():
+            yield operation, key, row, mask, timestamp
+
+
+def merge(earlier: ViewChange, later: ViewChange) -> ViewChange | None:
+    """One change that does what two of the same key do in a row; None where they cancel out."""
+    was, key, _row, was_mask, _ = earlier
+    now, _key, row, mask, timestamp = later
+    if was is Operation.INSERT:
+        return None if now is Operation.DELETE else (Operation.INSERT, key, row, 0, timestamp)
+    if was is Operation.UPDATE and now is Operation.UPDATE:
+        return (Operation.UPDATE, key, row, was_mask | mask, timestamp)
+    if was is Operation.DELETE and now is Operation.INSERT:
+        return (Operation.UPDATE, key, row, all_columns(row), timestamp)
+    return later
+
+
+def all_columns(row: Row) -> int:
+    """The bitmask of every column of a row."""
+    return (1 << len(row)) - 1
+
+
+class Outbox:
+    """See the module. `rows` counts the changes that wait, rows of snapshots not included (the cache holds those)."""
+
+    def __init__(self, *, hold_rows: int, max_rows: int) -> None:
+        self._hold_rows = hold_rows
+        self._max_rows = max_rows
+        self.rows = 0
+        self._queue: deque[_Waiting] = deque()
+        self._merged: dict[Subscription, Merged] = {}
+        self._sending: _Sending | None = None
+        self._snapshots: dict[Subscription, SnapshotReader] = {}
+        self._held: dict[Subscription, list[ViewChange] | Merged] = {}
+
+    @property
+    def empty(self) -> bool:
+        """Whether a new change may be sent at once."""
+        return not (self._queue or self._merged or self._snapshots)
+
+    @property
+    def merging(self) -> bool:
+        """Whether the client is so slow that its changes are merged."""
+        return bool(self._merged)
+
+    def start(self, subscription: Subscription, snapshot: SnapshotReader) -> None:
+        """Send a snapshot; the subscription's changes wait behind it."""
+        self._snapshots[subscription] = snapshot
+        self._held[subscription] = []
+
+    def put(self, subscription: Subscription, changes: list[ViewChange]) -> None:
+        """Changes that can't be sent at once. Raises OutboxOverflowError."""
+        place = self._held.get(subscription, self._merged.get(subscription))
+        if isinstance(place, Merged):
+            before = len(place.changes)
+            place.add(changes)
+            self.rows += len(place.changes) - before
+        else:
+            self.rows += len(changes)
+            if place is None:
+                self._queue.append(_Waiting(subscription, changes))
+            else:
+                place.extend(changes)
+        if self.rows > self._hold_rows:
+            self._merge_all()
+
+    def drop(self, subscription: Subscription) -> None:
+        """The subscription has ended: nothing more for it."""
+        self._snapshots.pop(subscription, None)
+        self._held.pop(subscription, None)
+        self._merged.pop(subscription, None)
+        if self._sending is not None and self._sending.subscription is subscription:
+            self._sending = None
+        if any(waiting.subscription is subscription for waiting in self._queue):
+            self._queue = deque(waiting for waiting in self._queue if waiting.subscription is not subscription)
+        self._count()
+
+    def take(self) -> bytes:
+        """The next messages to send, some CHUNK_BYTES of them. May be empty though more follows: where a piece of a
+        snapshot holds no row that the filter admits."""
+        parts: list[bytes] = []
+        size = 0
+        while self._queue and size < CHUNK_BYTES:
+            parts.append(self._take_queued())
+            size += len(parts[-1])
+        if not self._queue:
+            parts.append(self._take_merged())
+        parts.append(self._take_snapshot())
+        return b"".join(parts)
+
+    def _take_queued(self) -> bytes:
+        waiting = self._queue[0]
+        start = waiting.sent
+        changes = waiting.changes[start : start + CHUNK_ROWS]
+        waiting.sent = start + len(changes)
+        if waiting.sent >= len(waiting.changes):
+            self._queue.popleft()
+        self.rows -= len(changes)
+        return _wrap(waiting.subscription, changes)
+
+    def _take_merged(self) -> bytes:
+        if self._sending is None and not self._next_merged():
+            return b""
+        sending = self._sending
+        assert sending is not None
+        changes = list(islice(sending.rest, CHUNK_ROWS))
+        sending.left -= len(changes)
+        self.rows -= len(changes)
+        if sending.left <= 0:
+            self._sending = None
+            if not self._merged[sending.subscription].changes:
+                del self._merged[sending.subscription]
+        return _wrap(sending.subscription, changes)
+
+    def _next_merged(self) -> bool:
+        while self._merged:
+            subscription, merged = next(iter(self._merged.items()))
+            del self._merged[subscription]
+            if merged.changes:
+                # What comes while this is being sent is merged behind it
+                self._merged[subscription] = Merged()
+                self._sending = _Sending(subscription, merged.settled(), len(merged.changes))
+                return True
+        return False
+
+    def _take_snapshot(self) -> bytes:
+        if not self._snapshots:
+            return b""
+        subscription, snapshot = next(iter(self._snapshots.items()))
+        changes = snapshot.read(CHUNK_ROWS)
+        del self._snapshots[subscription]
+        if not snapshot.done:
+            self._snapshots[subscription] = snapshot  # at the end: the others have their turn
+            return _wrap(subscription, changes)
+        held = self._held.pop(subscription)
+        if isinstance(held, Merged):
+            self._merged[subscription] = held
+        elif held:
+            self._queue.append(_Waiting(subscription, held))
+        return _wrap(subscription, changes)
+
+    def _merge_all(self) -> None:
+        for waiting in self._queue:
+            self._merged.setdefault(waiting.subscription, Merged()).add(waiting.changes[waiting.sent :])
+        self._queue.clear()
+        for subscription, held in self._held.items():
+            if not isinstance(held, Merged):
+                self._held[subscription] = merged = Merged()
+                merged.add(held)
+        self._count()
+        if self.rows > self._max_rows:
+            raise OutboxOverflowError(
+                f"{self.rows} merged changes wait for this client, more than the {self._max_rows} that are kept"
+            )
+
+    def _count(self) -> None:
+        self.rows = (
+            sum(len(waiting.changes) - waiting.sent for waiting in self._queue)
+            + sum(len(merged.changes) for merged in self._merged.values())
+            + sum(len(held.changes if isinstance(held, Merged) else held) for held in self._held.values())
+            + (self._sending.left if self._sending is not None else 0)
+        )
+
+
+def _wrap(subscription: Subscription, changes: list[ViewChange]) -> bytes:
+    return subscription.envelope.wrap(render_all(subscription.selection, changes)) if changes else b""

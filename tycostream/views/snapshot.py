@@ -1,0 +1,36 @@
+"""The rows that a new subscription starts with, read piece by piece as its client takes them."""
+
+from __future__ import annotations
+
+from tycostream.filters import Filter
+from tycostream.model import Operation, Row, Source
+from tycostream.views.delivery import ViewChange
+
+
+class SnapshotReader:
+    """Reads the rows of one moment that a filter admits. The rows themselves are shared with the cache."""
+
+    def __init__(self, source: Source, rows: tuple[Row, ...], timestamp: int, condition: Filter) -> None:
+        self._rows = rows
+        self._position = 0
+        self._timestamp = timestamp
+        self._matches = condition.matches
+        self._key_of = source.key_of
+
+    @property
+    def done(self) -> bool:
+        """Whether every row has been read."""
+        return self._position >= len(self._rows)
+
+    def read(self, count: int) -> list[ViewChange]:
+        """The admitted ones of the next `count` rows, as INSERTs: perhaps none, though more follow."""
+        start = self._position
+        self._position = start + count
+        matches = self._matches
+        key_of = self._key_of
+        timestamp = self._timestamp
+        return [
+            (Operation.INSERT, key_of(row), row, 0, timestamp)
+            for row in self._rows[start : self._position]
+            if matches(row)
+        ]

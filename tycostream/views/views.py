@@ -1,0 +1,113 @@
+"""The views of one source: which subscriptions a change concerns, and what it means to each.
+
+A view is one distinct filter; the subscriptions under it are grouped by selection, so that a change is evaluated once a
+view and rendered once a selection, however many clients follow. Views and groups go with their last subscription.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tycostream.filters import Filter, FilterIndex
+from tycostream.model import Operation, Row
+from tycostream.views.cache import Delta
+from tycostream.views.delivery import Delivery, Selection, Subscription, ViewChange
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """The subscriptions of a view that share a selection."""
+
+    selection: Selection
+    subscriptions: dict[Subscription, None] = field(default_factory=dict)
+
+
+@dataclass(eq=False, slots=True)
+class View:
+    """One filter and who follows it. `pending` holds changes that are not yet flushed."""
+
+    filter: Filter
+    groups: dict[Selection, Group] = field(default_factory=dict)
+    pending: list[ViewChange] = field(default_factory=list)
+
+
+class Views:
+    """All views of a source."""
+
+    def __init__(self) -> None:
+        self._index: FilterIndex[View] = FilterIndex()
+        self._views: dict[Filter, View] = {}
+        self._touched: list[View] = []
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __iter__(self) -> Iterator[View]:
+        return iter(self._views.values())
+
+    def subscriptions(self) -> Iterator[Subscription]:
+        """Every subscription, by view and group."""
+        for view in self._views.values():
+            for group in view.groups.values():
+                yield from group.subscriptions
+
+    def add(self, subscription: Subscription) -> None:
+        """From now on the subscription is told of changes. Flush first: it must not hear of what it already saw."""
+        view = self._views.get(subscription.filter)
+        if view is None:
+            view = self._views[subscription.filter] = View(subscription.filter)
+            self._index.add(subscription.filter, view)
+        group = view.groups.get(subscription.selection)
+        if group is None:
+            group = view.groups[subscription.selection] = Group(subscription.selection)
+        group.subscriptions[subscription] = None
+
+    def remove(self, subscription: Subscription) -> bool:
+        """Returns whether it was there."""
+        view = self._views.get(subscription.filter)
+        group = view and view.groups.get(subscription.selection)
+        if view is None or group is None or subscription not in group.subscriptions:
+            return False
+        del group.subscriptions[subscription]
+        if not group.subscriptions:
+            del view.groups[subscription.selection]
+        if not view.groups:
+            del self._views[subscription.filter]
+            self._index.remove(subscription.filter, view)
+            view.pending.clear()
+        return True
+
+    def route(self, deltas: Iterable[Delta], timestamp: int) -> None:
+        """Note for every view what these changes mean to it: enter, stay or leave."""
+        match = self._index.match
+        touched = self._touched
+        insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
+        change: ViewChange
+        for key, old, new, mask in deltas:
+            for view, before, after in match(old, new):
+                if after:
+                    row: Row = new  # type: ignore[assignment]  # a row that matches is there
+                    change = (update, key, row, mask, timestamp) if before else (insert, key, row, 0, timestamp)
+                else:
+                    change = (delete, key, old, 0, timestamp)  # type: ignore[assignment]
+                if not view.pending:
+                    touched.append(view)
+                view.pending.append(change)
+
+    def discard(self) -> None:
+        """Forget what has been noted since the last flush."""
+        for view in self._touched:
+            view.pending = []
+        self._touched = []
+
+    def flush(self) -> Iterator[tuple[Group, Delivery]]:
+        """What has been noted since the last flush, for each group that it concerns."""
+        touched, self._touched = self._touched, []
+        for view in touched:
+            pending, view.pending = view.pending, []
+            for group in view.groups.values():
+                interest = group.selection.interest
+                changes = [change for change in pending if change[0] is not Operation.UPDATE or change[3] & interest]
+                if changes:
+                    yield group, Delivery(group.selection, changes)
