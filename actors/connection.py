@@ -15,7 +15,7 @@ from typing import Any
 
 from pykka import ActorRef
 
-from actors.runtime import LoopActor, tell
+from actors.runtime import LoopActor, handles, tell
 from actors.source import Attach, Attached, Delivered, Detach, Refused
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.views import Delivery, Outbox, OutboxOverflowError, SnapshotReader, Subscription
@@ -147,38 +147,54 @@ class ConnectionActor(LoopActor):
             self.close(CloseCode.SERVICE_RESTART)
         self.on_stop()
 
-    def on_receive(self, message: Any) -> Any:
-        match message:
-            case Delivered(deliveries):
-                self._deliver(deliveries)
-            case FrameReceived(text):
-                if not self._closing:
-                    self._protocol.received(text)
-            case SocketDrained():
-                self._pump()
-            case SendMore():
-                self._more_to_send = False
-                self._pump()
-            case Attached(subscription, snapshot):
-                self._begin(subscription, snapshot)
-            case Refused(subscription, text):
-                if self._forget(subscription):
-                    self._protocol.send_error(subscription.operation_id, [unavailable(text)])
-            case QueryAnswered(operation_id, run, result):
-                if self._queries.get(operation_id) is run:
-                    del self._queries[operation_id]
-                    self._protocol.send_next(operation_id, result)
-                    self._protocol.send_complete(operation_id)
-            case InitTimedOut():
-                self._protocol.init_timed_out()
-            case SocketClosed():
-                self._closing = True
-                self._stop()
-            case CloseConnection(code, reason):
-                self.close(code, reason)
-            case _:
-                return super().on_receive(message)
-        return None
+    # Messages
+
+    @handles(Delivered)
+    def _on_delivered(self, message: Delivered) -> None:
+        self._deliver(message.deliveries)
+
+    @handles(Attached)
+    def _on_attached(self, message: Attached) -> None:
+        self._begin(message.subscription, message.snapshot)
+
+    @handles(Refused)
+    def _on_refused(self, message: Refused) -> None:
+        if self._forget(message.subscription):
+            self._protocol.send_error(message.subscription.operation_id, [unavailable(message.message)])
+
+    @handles(FrameReceived)
+    def _on_frame(self, message: FrameReceived) -> None:
+        if not self._closing:
+            self._protocol.received(message.text)
+
+    @handles(SocketDrained)
+    def _on_drained(self, _message: SocketDrained) -> None:
+        self._pump()
+
+    @handles(SendMore)
+    def _on_send_more(self, _message: SendMore) -> None:
+        self._more_to_send = False
+        self._pump()
+
+    @handles(QueryAnswered)
+    def _on_answer(self, message: QueryAnswered) -> None:
+        if self._queries.get(message.operation_id) is message.run:
+            del self._queries[message.operation_id]
+            self._protocol.send_next(message.operation_id, message.result)
+            self._protocol.send_complete(message.operation_id)
+
+    @handles(InitTimedOut)
+    def _on_init_timed_out(self, _message: InitTimedOut) -> None:
+        self._protocol.init_timed_out()
+
+    @handles(SocketClosed)
+    def _on_socket_closed(self, _message: SocketClosed) -> None:
+        self._closing = True
+        self._stop()
+
+    @handles(CloseConnection)
+    def _on_close(self, message: CloseConnection) -> None:
+        self.close(message.code, message.reason)
 
     # What the protocol may do to the socket
 

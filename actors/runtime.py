@@ -8,7 +8,7 @@ about half a microsecond and ten thousand actors cost no thread.
 On the loop nothing may block: `ref.ask(message, block=False)` is awaited (never `.get()`), and `stop_actor(ref)` takes
 the place of `ref.stop()`. From other threads the usual blocking forms work.
 
-What `on_receive` may return:
+A subclass marks the method for each of its messages with `@handles(Message)`. What such a method may return:
 
 - a value: the reply to an ask;
 - a coroutine: the actor is busy until it has run; later messages wait;
@@ -145,8 +145,10 @@ class LoopInbox:
         self._waiting = False
 
     def attach(self, actor: LoopActor) -> None:
-        """From now on `actor` is woken for each message."""
+        """From now on `actor` is woken for its messages; now it is woken to start."""
         self._actor = actor
+        self._waiting = True
+        actor.dispatcher.add(actor)
 
     def detach(self) -> None:
         """Nobody is woken any more."""
@@ -179,11 +181,35 @@ class Describe:
     """Ask an actor for what the debug page shows of it: `details()`."""
 
 
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+def handles(message: type) -> Callable[[Handler], Handler]:
+    """Mark a method as the one that handles messages of this class."""
+
+    def mark(method: Handler) -> Handler:
+        method._handles = message  # type: ignore[attr-defined]  # noqa: SLF001
+        return method
+
+    return mark
+
+
 ExitHook = Callable[[pykka.ActorRef[Any], BaseException | None], None]
 
 
-class LoopActor(pykka.Actor):
-    """An actor on the loop that starts it. Subclasses write `on_receive` and name their `kind`."""
+class _Handling(pykka.Actor):
+    """Finds the marked methods of a class."""
+
+    _handlers: ClassVar[dict[type, Callable[..., Any]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = {method._handles: method for method in vars(cls).values() if hasattr(method, "_handles")}  # noqa: SLF001
+        cls._handlers = {**cls._handlers, **own}
+
+
+class LoopActor(_Handling):
+    """An actor on the loop that starts it. Subclasses name their `kind` and mark their methods with `@handles`."""
 
     kind: ClassVar[str] = "actor"
 
@@ -212,7 +238,6 @@ class LoopActor(pykka.Actor):
 
     def _start_actor_loop(self) -> None:
         self._inbox.attach(self)
-        self.dispatcher.add(self)
 
     @property
     def inbox_depth(self) -> int:
@@ -299,12 +324,18 @@ class LoopActor(pykka.Actor):
             self.dispatcher.add(self)
 
     def _handle_receive(self, message: Any) -> Any:
-        kind = message.__class__
-        if kind is Stop:
-            return self._stop()
-        if kind is Describe:
-            return self.details()
+        handler = self._handlers.get(message.__class__)
+        if handler is not None:
+            return handler(self, message)
         return super()._handle_receive(message)
+
+    @handles(Stop)
+    def _on_stop_asked(self, _message: Stop) -> None:
+        self._stop()
+
+    @handles(Describe)
+    def _on_describe(self, _message: Describe) -> dict[str, Any]:
+        return self.details()
 
     # The end
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from pykka import ActorRef
 
-from actors.runtime import LoopActor, tell
+from actors.runtime import LoopActor, handles, tell
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.filters import Filter
@@ -242,7 +242,7 @@ class SourceActor(LoopActor):
             self._set_state(State.STALE, "restarted after an error")
         else:
             self._set_state(State.IDLE, None)
-        if self._config.eager or self._wanted():
+        if self._wanted():
             self._start_driver()
 
     def on_stop(self) -> None:
@@ -258,39 +258,14 @@ class SourceActor(LoopActor):
         for subscription in self._waiting:
             self._refuse(subscription, f"source {self.source.name} failed; subscribe again")
 
-    def on_receive(self, message: Any) -> Any:
-        match message:
-            case DriverReported(run, event):
-                return self._on_event(event) if run == self._run else None
-            case Attach(subscription):
-                self._attach(subscription)
-            case Detach(subscription):
-                self._detach(subscription)
-            case ReadRows(condition):
-                return self._read(condition)
-            case DriverFailed(run, error):
-                if run == self._run:
-                    self._on_driver_failed(error)
-            case StartDriver():
-                if self._driver is None and (self._config.eager or self._wanted()):
-                    self._start_driver()
-            case LingerOver():
-                self._lingering = None
-                if not self._wanted():
-                    self._stop_driver()
-                    self._cache.clear()
-                    self._memory.timestamp_delivered = None
-                    self._set_state(State.IDLE, None)
-            case _:
-                return super().on_receive(message)
-        return None
-
     def after_turn(self) -> None:
         self._flush()
 
     # Subscriptions
 
-    def _attach(self, subscription: Subscription) -> None:
+    @handles(Attach)
+    def _attach(self, message: Attach) -> None:
+        subscription = message.subscription
         self._stop_lingering()
         if self._cache.timestamp is not None:
             self._flush()
@@ -307,7 +282,9 @@ class SourceActor(LoopActor):
         if tell(subscription.connection, Attached(subscription, reader)):
             self._views.add(subscription)
 
-    def _detach(self, subscription: Subscription) -> None:
+    @handles(Detach)
+    def _detach(self, message: Detach) -> None:
+        subscription = message.subscription
         self._waiting.pop(subscription, None)
         self._views.remove(subscription)
         self._linger_if_unused()
@@ -315,7 +292,9 @@ class SourceActor(LoopActor):
     def _refuse(self, subscription: Subscription, message: str) -> None:
         tell(subscription.connection, Refused(subscription, message))
 
-    def _read(self, condition: Filter) -> Any:
+    @handles(ReadRows)
+    def _read(self, message: ReadRows) -> asyncio.Future[list[Row]]:
+        condition = message.filter
         if self._cache.timestamp is not None:
             self._stop_lingering()
             self._linger_if_unused()
@@ -339,6 +318,15 @@ class SourceActor(LoopActor):
         if not self._wanted() and self._state is not State.IDLE and self._lingering is None:
             self._lingering = self._later(self._config.linger, LingerOver())
 
+    @handles(LingerOver)
+    def _rest(self, _message: LingerOver) -> None:
+        self._lingering = None
+        if not self._wanted():
+            self._stop_driver()
+            self._cache.clear()
+            self._memory.timestamp_delivered = None
+            self._set_state(State.IDLE, None)
+
     def _stop_lingering(self) -> None:
         if self._lingering is not None:
             self._lingering.cancel()
@@ -346,7 +334,11 @@ class SourceActor(LoopActor):
 
     # What the driver reports
 
-    def _on_event(self, event: Event) -> Coroutine[Any, Any, None] | None:
+    @handles(DriverReported)
+    def _on_driver_reported(self, message: DriverReported) -> Coroutine[Any, Any, None] | None:
+        event = message.event
+        if message.run != self._run:
+            return None
         if isinstance(event, Changes):
             return self._on_changes(event)
         if isinstance(event, SnapshotComplete):
@@ -446,9 +438,14 @@ class SourceActor(LoopActor):
         for connection, deliveries in by_connection.items():
             if not tell(connection, Delivered(deliveries)):
                 for subscription, _delivery in deliveries:
-                    self._detach(subscription)
+                    self._detach(Detach(subscription))
 
     # The driver
+
+    @handles(StartDriver)
+    def _start_again(self, _message: StartDriver) -> None:
+        if self._driver is None and self._wanted():
+            self._start_driver()
 
     def _start_driver(self) -> None:
         self._run += 1
@@ -476,7 +473,11 @@ class SourceActor(LoopActor):
             self._driver.cancel()
             self._driver = None
 
-    def _on_driver_failed(self, error: Exception) -> None:
+    @handles(DriverFailed)
+    def _on_driver_failed(self, message: DriverFailed) -> None:
+        if message.run != self._run:
+            return
+        error = message.error
         self._stop_driver()
         expected = isinstance(error, DatabaseError)
         permanent = isinstance(error, DatabaseError) and error.permanent

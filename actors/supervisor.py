@@ -1,6 +1,6 @@
-"""The Supervisor actor: starts every other actor, watches them, restarts those that have a strategy, stops all in order.
+"""The Supervisor actor: starts every other actor, watches them, restarts those with a strategy, stops all in order.
 
-What it knows of the children is also on its `Board`, which the health page reads.
+What sources tell it of their state is on its `SourceBoard`, which the health page reads.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import pykka
 from pykka import ActorRef
 
-from actors.runtime import Describe, LoopActor, stop_actor, tell
-from actors.source import SourceStateChanged
+from actors.runtime import Describe, LoopActor, handles, loop_actor, stop_actor, tell
+from actors.source import SourceStateChanged, State
 
 log = logging.getLogger("tycostream.supervisor")
 
@@ -116,27 +116,9 @@ class Supervisor(LoopActor):
         self._timers: set[asyncio.TimerHandle] = set()
         self._since = time.time()
 
-    def on_receive(self, message: Any) -> Any:
-        match message:
-            case StartChild():
-                return self._start_child(message)
-            case ChildEnded(ref, error):
-                self._on_child_ended(ref, error)
-            case SourceStateChanged():
-                self._board.states[message.name] = message
-            case RestartChild(kind, name):
-                child = self._children.get((kind, name))
-                if child is not None and child.ref is None and not self._stopping:
-                    child.restarts += 1
-                    self._run(child)
-            case ListActors():
-                return self.spawn(self._describe_all(message))
-            case StopChildren(order):
-                self._stopping = True
-                return self.spawn(self._stop_children(order))
-            case _:
-                return super().on_receive(message)
-        return None
+    @handles(SourceStateChanged)
+    def _on_source_state(self, message: SourceStateChanged) -> None:
+        self._board.states[message.name] = message
 
     def on_stop(self) -> None:
         for timer in self._timers:
@@ -144,6 +126,7 @@ class Supervisor(LoopActor):
 
     # Children
 
+    @handles(StartChild)
     def _start_child(self, order: StartChild) -> ActorRef[Any]:
         if self._stopping:
             raise pykka.ActorDeadError("the service is being stopped")
@@ -166,7 +149,9 @@ class Supervisor(LoopActor):
     def _on_exit(self, ref: ActorRef[Any], error: BaseException | None) -> None:
         tell(self.actor_ref, ChildEnded(ref, error))
 
-    def _on_child_ended(self, ref: ActorRef[Any], error: BaseException | None) -> None:
+    @handles(ChildEnded)
+    def _on_child_ended(self, message: ChildEnded) -> None:
+        ref, error = message.ref, message.error
         child = self._by_urn.pop(ref.actor_urn, None)
         if child is None:
             return
@@ -190,6 +175,9 @@ class Supervisor(LoopActor):
         count = len(child.failures)
         if count >= strategy.give_up:
             child.state = "given up"
+            if child.kind == "source":
+                gave_up = SourceStateChanged(child.name, State.FAILED, f"given up: {child.last_error}", time.time())
+                self._board.states[child.name] = gave_up
             log.error("%s %s failed %d times in %.0f s: given up", child.kind, child.name, count, strategy.within)
             return
         delay = 0.0 if count == 1 else min(strategy.most, strategy.delay * 2.0 ** (count - 2))
@@ -202,6 +190,18 @@ class Supervisor(LoopActor):
         timer = self.dispatcher.loop.call_later(delay, restart)
         self._timers.add(timer)
 
+    @handles(RestartChild)
+    def _on_restart(self, message: RestartChild) -> None:
+        child = self._children.get((message.kind, message.name))
+        if child is not None and child.ref is None and not self._stopping:
+            child.restarts += 1
+            self._run(child)
+
+    @handles(StopChildren)
+    def _on_stop_children(self, message: StopChildren) -> asyncio.Future[None]:
+        self._stopping = True
+        return self.spawn(self._stop_children(message.order))
+
     async def _stop_children(self, order: tuple[str, ...]) -> None:
         for kind in order:
             refs = [child.ref for child in self._children.values() if child.kind == kind and child.ref is not None]
@@ -209,6 +209,10 @@ class Supervisor(LoopActor):
                 await asyncio.gather(*(stop_actor(ref) for ref in refs))
 
     # Descriptions
+
+    @handles(ListActors)
+    def _on_list(self, message: ListActors) -> asyncio.Future[list[dict[str, Any]]]:
+        return self.spawn(self._describe_all(message))
 
     async def _describe_all(self, question: ListActors) -> list[dict[str, Any]]:
         listed: list[tuple[str, Child | None, ActorRef[Any] | None]] = [(self.kind, None, self.actor_ref)]
