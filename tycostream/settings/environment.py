@@ -1,0 +1,307 @@
+"""The settings that come from environment variables and the `.env` file."""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from dotenv.parser import parse_stream
+
+from tycostream.settings.problems import Problem, SettingsError, did_you_mean
+from tycostream.settings.variables import (
+    DatabaseType,
+    Variable,
+    one_of,
+    optional_path,
+    origins,
+    path,
+    port,
+    seconds,
+    text,
+    variable,
+    variables_of,
+    whole_number,
+    yes_or_no,
+)
+
+LogLevel = Literal["error", "warn", "info", "debug", "verbose"]
+DebugAccess = Literal["loopback", "any"]
+SourceStart = Literal["lazy", "eager"]
+
+_MILLISECONDS = whole_number(1, 86_400_000)
+_COUNT = whole_number(1, 1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Which database, and how to reach it. The embedded database has its own address: only the paths concern it."""
+
+    type: DatabaseType = variable(
+        "DATABASE_TYPE",
+        "materialize",
+        one_of(DatabaseType),
+        "The kind of database: materialize, postgres, risingwave or embedded.",
+    )
+    host: str = variable("DATABASE_HOST", "localhost", text, "The database's host name, address or socket folder.")
+    port: int = variable(
+        "DATABASE_PORT",
+        "6875",
+        port(1),
+        "The database's port.",
+        defaults={"postgres": "5432", "risingwave": "4566", "embedded": "5432"},
+    )
+    user: str = variable(
+        "DATABASE_USER",
+        "materialize",
+        text,
+        "The user to connect as.",
+        defaults={"postgres": "postgres", "risingwave": "root", "embedded": "postgres"},
+    )
+    password: str = variable(
+        "DATABASE_PASSWORD",
+        "materialize",
+        text,
+        "The user's password.",
+        defaults={"postgres": "", "risingwave": "", "embedded": ""},
+        secret=True,
+    )
+    name: str = variable(
+        "DATABASE_NAME",
+        "materialize",
+        text,
+        "The database to connect to.",
+        defaults={"postgres": "postgres", "risingwave": "dev", "embedded": "postgres"},
+    )
+    embedded_path: Path = variable(
+        "EMBEDDED_PATH",
+        "./.tycostream/postgres",
+        path,
+        "The folder of the embedded database; made where it is missing.",
+    )
+    embedded_init: Path | None = variable(
+        "EMBEDDED_INIT", "", optional_path, "An SQL file that is run once, when the embedded database is first made."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What is served, where, and to whom. `allowed_origins` is empty where any origin may connect."""
+
+    port: int = variable("GRAPHQL_PORT", "4000", port(0), "The port to listen on; 0 takes any free one.")
+    host: str = variable("GRAPHQL_HOST", "", text, "The address to listen on; all of them where it is empty.")
+    ui: bool = variable("GRAPHQL_UI", "false", yes_or_no, "Whether browsers get a console to write queries in.")
+    schema_path: Path = variable("SCHEMA_PATH", "./schema.yaml", path, "The schema file, which names the sources.")
+    log_level: LogLevel = variable(
+        "LOG_LEVEL", "info", one_of(LogLevel), "How much is logged: error, warn, info, debug or verbose."
+    )
+    allowed_origins: tuple[str, ...] = variable(
+        "ALLOWED_ORIGINS", "*", origins, "Web origins whose pages may connect, separated by commas; * for any."
+    )
+    debug_access: DebugAccess = variable(
+        "DEBUG_ACCESS",
+        "loopback",
+        one_of(DebugAccess),
+        "Who may see the debug pages: loopback (this machine alone) or any.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """When sources read their relations, and how they wait."""
+
+    start: SourceStart = variable(
+        "SOURCE_START",
+        "lazy",
+        one_of(SourceStart),
+        "When a source is read: lazy (once somebody asks for it) or eager (at start).",
+    )
+    linger_seconds: float = variable(
+        "SOURCE_LINGER_SECONDS", "60", seconds(0), "How long a lazy source is kept after its last client has gone."
+    )
+    poll_interval_ms: int = variable(
+        "POLL_INTERVAL_MS", "1000", _MILLISECONDS, "Time between two queries of a relation that can't be streamed."
+    )
+    view_interval_ms: int = variable(
+        "VIEW_INTERVAL_MS", "100", _MILLISECONDS, "Least time between two queries of a view whose tables change."
+    )
+    slot_timeout_seconds: float = variable(
+        "SLOT_TIMEOUT_SECONDS",
+        "30",
+        seconds(1),
+        "How long a new replication slot waits for transactions that are open.",
+    )
+    reconnect_min_ms: int = variable(
+        "RECONNECT_MIN_MS",
+        "100",
+        _MILLISECONDS,
+        "The first wait before a lost connection is opened again; it doubles each time.",
+    )
+    reconnect_max_ms: int = variable(
+        "RECONNECT_MAX_MS", "30000", _MILLISECONDS, "The longest wait before a lost connection is opened again."
+    )
+    query_timeout_seconds: float = variable(
+        "QUERY_TIMEOUT_SECONDS", "10", seconds(0.001), "How long a query waits for the first snapshot of its source."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may ask for, and what is kept for one that is slow."""
+
+    max_tokens: int = variable("MAX_TOKENS", "10000", _COUNT, "Tokens of a GraphQL document.")
+    max_depth: int = variable("MAX_DEPTH", "50", whole_number(1, 100), "Nesting of a GraphQL document.")
+    max_aliases: int = variable("MAX_ALIASES", "100", _COUNT, "Aliases in a GraphQL document, fragments written out.")
+    max_message_bytes: int = variable(
+        "MAX_MESSAGE_BYTES",
+        "1048576",
+        whole_number(1024, 1_073_741_824),
+        "Bytes of a client's message or request body.",
+    )
+    max_connections: int = variable("MAX_CONNECTIONS", "10000", _COUNT, "WebSocket clients at one time.")
+    max_subscriptions_per_connection: int = variable(
+        "MAX_SUBSCRIPTIONS_PER_CONNECTION", "1000", _COUNT, "Subscriptions of one client at one time."
+    )
+    outbox_rows: int = variable(
+        "OUTBOX_ROWS", "10000", _COUNT, "Changes held for a slow client before those of the same row are merged."
+    )
+    outbox_max_rows: int = variable(
+        "OUTBOX_MAX_ROWS", "200000", _COUNT, "Merged changes held for a slow client before it is disconnected."
+    )
+    init_timeout_seconds: float = variable(
+        "INIT_TIMEOUT_SECONDS", "3", seconds(0.001), "How long a WebSocket client may take for its connection_init."
+    )
+    ping_seconds: float = variable(
+        "PING_SECONDS", "12", seconds(0), "Time between two pings to a client; 0 sends none."
+    )
+    shutdown_seconds: float = variable(
+        "SHUTDOWN_SECONDS", "5", seconds(0), "How long clients have to leave at shutdown."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the environment says. Paths are joined to the folder that the settings were loaded for.
+
+    `warnings` are sentences about variables that look like misspelled ones of ours.
+    """
+
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+    sources: SourceSettings = field(default_factory=SourceSettings)
+    limits: Limits = field(default_factory=Limits)
+    warnings: tuple[str, ...] = ()
+
+
+_GROUPS: dict[str, type] = {
+    "database": DatabaseSettings,
+    "service": ServiceSettings,
+    "sources": SourceSettings,
+    "limits": Limits,
+}
+
+VARIABLES: tuple[Variable, ...] = tuple(
+    found for group, settings in _GROUPS.items() for found in variables_of(group, settings)
+)
+"""Every variable, in the order of the documentation."""
+
+
+class _Found(NamedTuple):
+    place: str
+    text: str
+
+
+def load_settings(environ: Mapping[str, str], folder: Path) -> Settings:
+    """The settings from these variables and from `.env` in the folder. Raises SettingsError with every problem."""
+    settings, problems = read_settings(environ, folder)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def read_settings(environ: Mapping[str, str], folder: Path) -> tuple[Settings, list[Problem]]:
+    """As `load_settings`, but with the problems beside the settings, which then have defaults for what is wrong.
+
+    A variable of the environment goes before one of `.env`; an empty one counts as not set.
+    """
+    found, problems = _read_dotenv(folder / ".env")
+    found |= {name: _Found(name, value) for name, value in environ.items() if value.strip()}
+    database_type: DatabaseType = "materialize"
+    groups: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
+    for known in VARIABLES:
+        try:
+            value = _value(known, found, database_type, folder)
+        except ValueError as error:
+            problems.append(Problem(found[known.name].place, str(error)))
+            continue
+        if known.name == "DATABASE_TYPE":
+            database_type = value
+        groups[known.group][known.field] = value
+    settings = Settings(
+        **{group: made(**groups[group]) for group, made in _GROUPS.items()}, warnings=tuple(_near_misses(found))
+    )
+    problems += _contradictions(settings, found)
+    return settings, problems
+
+
+def _value(known: Variable, found: Mapping[str, _Found], database_type: DatabaseType, folder: Path) -> Any:
+    given = found.get(known.name)
+    if given is None:
+        given = _Found("", known.defaults.get(database_type, known.default))
+    value = known.parse(given.text if known.secret else given.text.strip())
+    return folder / value if isinstance(value, Path) else value
+
+
+def _read_dotenv(file: Path) -> tuple[dict[str, _Found], list[Problem]]:
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return {}, []
+    except UnicodeDecodeError:
+        return {}, [Problem(".env", "is not UTF-8 text")]
+    except (OSError, ValueError) as error:
+        return {}, [Problem(".env", f"can't be read: {getattr(error, 'strerror', None) or 'not a file name'}")]
+    found: dict[str, _Found] = {}
+    problems = []
+    # dotenv_values would only log the lines that it can't read, and would replace ${...} inside of passwords
+    for binding in parse_stream(io.StringIO(content)):
+        original = binding.original.string
+        blank_lines = original[: len(original) - len(original.lstrip())].count("\n")
+        place = f".env:{binding.original.line + blank_lines}"
+        if binding.error:
+            problems.append(Problem(place, "this line can't be read, expected NAME=value (is a quote left open?)"))
+        elif binding.key and binding.value and binding.value.strip():
+            found[binding.key] = _Found(f"{place} {binding.key}", binding.value)
+    return found, problems
+
+
+def _contradictions(settings: Settings, found: Mapping[str, _Found]) -> Iterable[Problem]:
+    def place(name: str, other: str = "") -> str:
+        return found[name if name in found or not other else other].place
+
+    sources, limits, database = settings.sources, settings.limits, settings.database
+    if sources.reconnect_min_ms > sources.reconnect_max_ms:
+        message = (
+            f"RECONNECT_MIN_MS ({sources.reconnect_min_ms}) is more than RECONNECT_MAX_MS ({sources.reconnect_max_ms})"
+        )
+        yield Problem(place("RECONNECT_MIN_MS", "RECONNECT_MAX_MS"), message)
+    if limits.outbox_rows > limits.outbox_max_rows:
+        message = f"OUTBOX_ROWS ({limits.outbox_rows}) is more than OUTBOX_MAX_ROWS ({limits.outbox_max_rows})"
+        yield Problem(place("OUTBOX_ROWS", "OUTBOX_MAX_ROWS"), message)
+    if database.type == "embedded" and database.embedded_init and not database.embedded_init.is_file():
+        yield Problem(place("EMBEDDED_INIT"), f"there is no file {str(database.embedded_init)!r}")
+
+
+def _near_misses(found: Mapping[str, _Found]) -> Iterable[str]:
+    """Sentences about names that are none of ours and look like one: after the same first word, or nearly the same."""
+    ours = [known.name for known in VARIABLES]
+    for name in sorted(set(found).difference(ours)):
+        first, _, rest = name.partition("_")
+        family = {known.partition("_")[2]: known for known in ours if known.startswith(first + "_")}
+        near = difflib.get_close_matches(rest, family, n=1, cutoff=0.65) if rest else []
+        close = [family[near[0]]] if near else difflib.get_close_matches(name, ours, n=1, cutoff=0.9)
+        if close:
+            yield f"{found[name].place} is not a variable of tycostream{did_you_mean(close[0], ours)}"

@@ -1,0 +1,167 @@
+"""One environment variable: how its text becomes a value, and what documentation says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from tycostream.settings.problems import did_you_mean, quoted
+
+T = TypeVar("T")
+
+DatabaseType = Literal["materialize", "postgres", "risingwave", "embedded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A variable's name, default (as text; "" is none), parser and explanation.
+
+    `defaults` holds the defaults that differ by DATABASE_TYPE. `parse` takes text that is not empty and raises
+    ValueError, whose text says what was found and what would be valid.
+    """
+
+    name: str
+    default: str
+    parse: Callable[[str], Any]
+    help: str
+    defaults: Mapping[DatabaseType, str]
+    secret: bool
+    group: str = ""
+    field: str = ""
+
+
+def variable(
+    name: str,
+    default: str,
+    parse: Callable[[str], T],
+    help: str,  # noqa: A002
+    *,
+    defaults: Mapping[DatabaseType, str] | None = None,
+    secret: bool = False,
+) -> T:
+    """A dataclass field that the variable sets, with the variable's default. A secret is not shown by repr."""
+    described = Variable(name, default, parse, help, defaults or {}, secret)
+    made: T = dataclasses.field(default=parse(default), repr=not secret, metadata={"variable": described})
+    return made
+
+
+def variables_of(group: str, settings: type) -> tuple[Variable, ...]:
+    """The variables that set the fields of this dataclass, in their order."""
+    return tuple(
+        dataclasses.replace(field.metadata["variable"], group=group, field=field.name)
+        for field in dataclasses.fields(settings)
+    )
+
+
+def text(value: str) -> str:
+    """Any text that a database's protocol can carry."""
+    if "\0" in value:
+        raise ValueError("found a NUL character, expected text")
+    return value
+
+
+def path(value: str) -> Path:
+    """A file or folder."""
+    if "\0" in value:
+        raise ValueError(f"found {quoted(value)}, expected a path")
+    return Path(value)
+
+
+def optional_path(value: str) -> Path | None:
+    """A file or folder, or none."""
+    return path(value) if value else None
+
+
+def yes_or_no(value: str) -> bool:
+    """A switch, in the usual spellings and any case."""
+    folded = value.lower()
+    if folded in {"true", "1", "yes", "on"}:
+        return True
+    if folded in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError(f"found {quoted(value)}, expected true or false (or 1, 0, yes, no, on, off)")
+
+
+def one_of(choices: type[T] | Any) -> Callable[[str], T]:
+    """One of a Literal's words, in any case."""
+    words: tuple[Any, ...] = get_args(choices)
+
+    def parse(value: str) -> T:
+        if value.lower() in words:
+            found: T = words[words.index(value.lower())]
+            return found
+        raise ValueError(f"found {quoted(value)}, expected one of {', '.join(words)}{did_you_mean(value, words)}")
+
+    return parse
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """A whole number in decimal digits, within bounds."""
+
+    def parse(value: str) -> int:
+        if re.fullmatch(r"[0-9]{1,18}", value) and least <= int(value) <= most:
+            return int(value)
+        raise ValueError(f"found {quoted(value)}, expected a whole number from {least} to {most}")
+
+    return parse
+
+
+def port(least: int) -> Callable[[str], int]:
+    """A TCP port."""
+    number = whole_number(least, 65535)
+
+    def parse(value: str) -> int:
+        try:
+            return number(value)
+        except ValueError as error:
+            if value.startswith("tcp://"):
+                raise ValueError(
+                    f"{error}; Kubernetes sets such a value for a service of that name:"
+                    " rename the service, or set enableServiceLinks to false in the pod"
+                ) from None
+            raise
+
+    return parse
+
+
+def seconds(least: float, most: float = 86_400) -> Callable[[str], float]:
+    """A duration in seconds, with or without a fraction, within bounds."""
+
+    def parse(value: str) -> float:
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) and least <= float(value) <= most:
+            return float(value)
+        raise ValueError(f"found {quoted(value)}, expected a number of seconds from {least:g} to {most:g}")
+
+    return parse
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Web origins as browsers write them in the Origin header; none for any (also written `*`)."""
+    found = [origin.strip() for origin in value.split(",") if origin.strip()]
+    return () if "*" in found else tuple(_origin(origin) for origin in found)
+
+
+def _origin(value: str) -> str:
+    try:
+        parts = urlsplit(value.lower().removesuffix("/"))
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or parts.geturl() != f"{parts.scheme}://{parts.netloc}"
+        ):
+            raise ValueError
+        if "@" in parts.netloc or re.search(r"[^\x21-\x7e]", parts.netloc):
+            raise ValueError
+        number = parts.port
+    except ValueError:
+        raise ValueError(
+            f"found {quoted(value)}, expected origins such as https://app.example.com:8443, or *"
+        ) from None
+    standard = {"http": 80, "https": 443}[parts.scheme]
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + ("" if number in {None, standard} else f":{number}")
