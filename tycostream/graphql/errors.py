@@ -1,0 +1,63 @@
+"""Errors as clients see them: GraphQL's error objects, each with a code, none with anything of the inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from graphql import GraphQLError
+
+PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
+VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
+LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+BAD_USER_INPUT = "BAD_USER_INPUT"
+OPERATION_RESOLUTION_FAILURE = "OPERATION_RESOLUTION_FAILURE"
+UNAVAILABLE = "UNAVAILABLE"
+INTERNAL = "INTERNAL_SERVER_ERROR"
+
+_LONGEST_MESSAGE = 1000
+
+
+class RequestError(Exception):
+    """The request can't be carried out: `errors` are GraphQL error objects, at least one."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__("; ".join(error["message"] for error in errors))
+        self.errors = errors
+
+
+class UnavailableError(Exception):
+    """A source can't answer now; the message is for the client."""
+
+
+def refused(code: str, *errors: GraphQLError) -> RequestError:
+    """A RequestError of these errors, each with the code."""
+    return RequestError([formatted(error, code) for error in errors])
+
+
+def formatted(error: GraphQLError, code: str) -> dict[str, Any]:
+    """The error object: message, locations and path where known, `extensions.code`.
+
+    The message may quote the client's text: it is cut where it is long, and made fit for UTF-8.
+    """
+    plain: dict[str, Any] = dict(error.formatted)
+    plain["message"] = _presentable(error.message)
+    plain["extensions"] = {"code": code, **(error.extensions or {})}
+    return plain
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """A path inside an input value as people write it: `_and[0].price._gt`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def _presentable(message: str) -> str:
+    if len(message) > _LONGEST_MESSAGE:
+        message = message[:_LONGEST_MESSAGE] + "…"
+    return message.encode("utf-8", "replace").decode()

@@ -1,0 +1,226 @@
+"""A planned selection renders row changes to the bytes of GraphQL results: the hot path.
+
+For each selection a few functions are generated, each one join of constant pieces and encoded values. Generated code
+holds names, positions and masks only; every text of the client is a constant in the function's namespace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
+
+import orjson
+
+from tycostream.graphql.encoding import NULL, encoder
+from tycostream.model import Operation, Row, Source
+
+_SPECIALISED_MASKS = 32
+_COLUMN_LISTS = 1024
+
+
+_INSERT, _UPDATE = Operation.INSERT, Operation.UPDATE
+
+_Renderer = Callable[[Row, int, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a selection: its response key, its name in the schema, and what is selected below it."""
+
+    key: str
+    name: str
+    fields: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A place in the result that differs from event to event: a Python expression and what it calls."""
+
+    function: Callable[..., bytes]
+    expression: str
+
+
+class Selection:
+    """What a subscription selects of a source's updates. Equal where every result would be equal.
+
+    `interest` is a bit mask over the source's columns: an UPDATE is worth sending only if it changed one of them.
+    It is -1 (every change) when no column is selected: `data` is absent, or has nothing but `__typename`.
+    """
+
+    def __init__(self, source: Source, response_key: str, fields: tuple[Field, ...]) -> None:
+        self.source = source
+        self.response_key = response_key
+        self.fields = fields
+        self._identity = (source, response_key, fields)
+        self._hash = hash(self._identity)
+        columns = 0
+        for field in fields:
+            for member in field.fields:
+                if member.name in source.positions:
+                    columns |= 1 << source.positions[member.name]
+        self.interest = columns or -1
+        names_columns = any(field.name == "fields" for field in fields)
+        self._visible = (1 << len(source.columns)) - 1 if names_columns else columns
+        self._renderers: dict[int, _Renderer] = {}
+        self._any_update: _Renderer | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Selection) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+        """The GraphQL result of one change, a JSON object in UTF-8.
+
+        `row` is the new row, for DELETE the last one. `changed` is the mask of the columns that differ, of use to
+        UPDATE alone. INSERT carries every selected column, UPDATE the key and the changed ones, DELETE the key; the
+        other selected columns are null. `timestamp` is the database's.
+        """
+        # One lookup finds the function: the masks of updates are never negative.
+        if operation is _UPDATE:
+            mask = changed & self._visible
+        else:
+            mask = -1 if operation is _INSERT else -2
+        renderer = self._renderers.get(mask)
+        if renderer is None:
+            renderer = self._renderer(operation, mask)
+        return renderer(row, mask, timestamp)
+
+    def _renderer(self, operation: Operation, mask: int) -> _Renderer:
+        if operation is _UPDATE and len(self._renderers) >= _SPECIALISED_MASKS:
+            if self._any_update is None:
+                self._any_update = _generate(_pieces(self, _UPDATE, None))
+            return self._any_update
+        renderer = self._renderers[mask] = _generate(_pieces(self, operation, mask))
+        return renderer
+
+
+def event_id(source: Source, row: Row, timestamp: int) -> str:
+    """32 hexadecimal digits that are the same for everyone who hears of this change: made of the source's name, the
+    row's key and the database's timestamp."""
+    parts = (source.name, *(row[position] or "" for position in source.key_positions), str(timestamp))
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "replace")
+        digest.update(b"%d:%b" % (len(data), data))
+    return digest.hexdigest()
+
+
+def _pieces(selection: Selection, operation: Operation, mask: int | None) -> Iterator[bytes | _Slot]:
+    """The result in order. `mask` None makes an UPDATE that looks at its mask when it is called."""
+    yield b'{"data":{%b:' % orjson.dumps(selection.response_key)
+    yield from _object(_update_field(selection.source, field, operation, mask) for field in _keyed(selection.fields))
+    yield b"}}"
+
+
+def _keyed(fields: tuple[Field, ...]) -> Iterator[tuple[bytes, Field]]:
+    return ((orjson.dumps(field.key) + b":", field) for field in fields)
+
+
+def _object(members: Iterator[Iterator[bytes | _Slot]]) -> Iterator[bytes | _Slot]:
+    yield b"{"
+    for index, member in enumerate(members):
+        if index:
+            yield b","
+        yield from member
+    yield b"}"
+
+
+def _update_field(
+    source: Source, keyed: tuple[bytes, Field], operation: Operation, mask: int | None
+) -> Iterator[bytes | _Slot]:
+    key, field = keyed
+    yield key
+    match field.name:
+        case "operation":
+            yield orjson.dumps(operation.value)
+        case "data":
+            yield from _object(_row_field(source, member, operation, mask) for member in _keyed(field.fields))
+        case "fields" if mask is None:
+            yield _Slot(_ColumnLists(source), "(changed)")
+        case "fields":
+            yield _column_list(source, mask if operation is _UPDATE and mask is not None else -1)
+        case "timestamp":
+            yield _Slot(_encode_timestamp, "(timestamp)")
+        case "event_id":
+            yield _Slot(lambda row, timestamp: b'"%b"' % event_id(source, row, timestamp).encode(), "(row, timestamp)")
+        case _:
+            yield orjson.dumps(f"{source.name}Update")
+
+
+def _row_field(
+    source: Source, keyed: tuple[bytes, Field], operation: Operation, mask: int | None
+) -> Iterator[bytes | _Slot]:
+    key, field = keyed
+    yield key
+    position = source.positions.get(field.name)
+    if position is None:
+        yield orjson.dumps(source.name)
+        return
+    encode = encoder(source.columns[position])
+    if operation is Operation.INSERT or position in source.key_positions:
+        yield _Slot(encode, f"(row[{position}])")
+    elif operation is Operation.DELETE:
+        yield NULL
+    elif mask is None:
+        yield _Slot(encode, f"(row[{position}]) if changed & {1 << position} else NULL")
+    elif mask >> position & 1:
+        yield _Slot(encode, f"(row[{position}])")
+    else:
+        yield NULL
+
+
+def _column_list(source: Source, mask: int) -> bytes:
+    return orjson.dumps([column.name for index, column in enumerate(source.columns) if mask >> index & 1])
+
+
+class _ColumnLists(dict[int, bytes]):
+    """The JSON list of column names for each mask asked for; starts over when it has grown large."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+
+    def __missing__(self, mask: int) -> bytes:
+        if len(self) >= _COLUMN_LISTS:
+            self.clear()
+        names = self[mask] = _column_list(self._source, mask)
+        return names
+
+    def __call__(self, mask: int) -> bytes:
+        return self[mask]
+
+
+def _encode_timestamp(timestamp: int) -> bytes:
+    return b'"%d"' % timestamp
+
+
+def _generate(pieces: Iterator[bytes | _Slot]) -> _Renderer:
+    """Compiles the pieces to a function; constants that touch become one."""
+    namespace: dict[str, object] = {"join": b"".join, "NULL": NULL}
+    expressions: list[str] = []
+    constant = b""
+    for piece in (*pieces, None):
+        if isinstance(piece, bytes):
+            constant += piece
+            continue
+        if constant:
+            namespace[f"c{len(expressions)}"] = constant
+            expressions.append(f"c{len(expressions)}")
+            constant = b""
+        if piece is not None:
+            namespace[f"c{len(expressions)}"] = piece.function
+            expressions.append(f"c{len(expressions)}{piece.expression}")
+    exec(_compiled(f"def render(row, changed, timestamp): return join(({', '.join(expressions)},))"), namespace)  # noqa: S102
+    renderer: _Renderer = namespace["render"]  # type: ignore[assignment]
+    return renderer
+
+
+@lru_cache(maxsize=512)
+def _compiled(source: str) -> CodeType:
+    """Selections of one shape share their code: it differs only in what its names stand for."""
+    return compile(source, "<selection>", "exec")
