@@ -23,7 +23,7 @@ _CACHED_TOKENS = 100_000
 _MOST_ERRORS = 20
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Document:
     """A valid document and the operation of it that is to be carried out. `tokens` is the length of its text."""
 

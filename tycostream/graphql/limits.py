@@ -25,6 +25,7 @@ from tycostream.graphql.errors import LIMIT_EXCEEDED, VALIDATION_FAILED, Request
 
 _OPENING = {TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L}
 _CLOSING = {TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R}
+_NUMBERS = {TokenKind.INT, TokenKind.FLOAT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,16 @@ class Limits:
 
     tokens: words and signs of its text. nesting: brackets of any kind within one another. depth: selection sets within
     one another, aliases and fields: of one operation, all counted through its fragments. roots: fields of the query
-    itself, each of which may read a whole source.
+    itself, each of which may read a whole source. digits: characters of a number (Python reads long ones in quadratic
+    time). Validation costs about the square of the fields where all have the same response key.
     """
 
-    tokens: int = 5_000
+    tokens: int = 10_000
     nesting: int = 100
-    depth: int = 30
-    aliases: int = 200
-    fields: int = 2_000
+    depth: int = 50
+    aliases: int = 100
+    fields: int = 500
+    digits: int = 400
     roots: int = 20
 
 
@@ -55,7 +58,7 @@ def check_text(query: str, limits: Limits) -> int:
     """The number of tokens. Raises RequestError where a limit is exceeded, GraphQLSyntaxError for what is no token."""
     lexer = Lexer(Source(query))
     tokens = nesting = 0
-    while (kind := lexer.advance().kind) is not TokenKind.EOF:
+    while (kind := (token := lexer.advance()).kind) is not TokenKind.EOF:
         tokens += 1
         if tokens > limits.tokens:
             raise _exceeded("tokens", f"more than {limits.tokens}", limits.tokens)
@@ -65,6 +68,8 @@ def check_text(query: str, limits: Limits) -> int:
                 raise _exceeded("nested brackets", f"more than {limits.nesting}", limits.nesting)
         elif kind in _CLOSING:
             nesting -= 1
+        elif kind in _NUMBERS and token.end - token.start > limits.digits:
+            raise _exceeded("digits in a number", str(token.end - token.start), limits.digits)
     return tokens
 
 

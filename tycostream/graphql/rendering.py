@@ -83,8 +83,10 @@ class Selection:
         # One lookup finds the function: the masks of updates are never negative.
         if operation is _UPDATE:
             mask = changed & self._visible
+        elif operation is _INSERT:
+            mask = -1
         else:
-            mask = -1 if operation is _INSERT else -2
+            mask = -2
         renderer = self._renderers.get(mask)
         if renderer is None:
             renderer = self._renderer(operation, mask)

@@ -1,0 +1,142 @@
+"""The engine: a request becomes a plan. Subscriptions are planned once and never executed field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from graphql import (
+    FieldNode,
+    GraphQLError,
+    OperationType,
+    get_argument_values,
+    get_variable_values,
+)
+from graphql.execution import VariableValues
+
+from tycostream.filters import Filter, FilterError, parse_filter
+from tycostream.graphql.documents import Document, Documents
+from tycostream.graphql.errors import BAD_USER_INPUT, dotted, refused
+from tycostream.graphql.fields import collect_fields, field_tree
+from tycostream.graphql.limits import Limits, check_roots
+from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, execute_query
+from tycostream.graphql.rendering import Selection
+from tycostream.graphql.schema import build_schema, by_key_name
+from tycostream.model import Catalog, Source
+
+_MOST_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionPlan:
+    """What a subscription follows and how its results are written."""
+
+    source: Source
+    filter: Filter
+    selection: Selection
+    response_key: str
+
+
+class Engine:
+    """Prepares and executes requests against the catalog's schema."""
+
+    def __init__(self, catalog: Catalog, limits: Limits, rows: RowReader) -> None:
+        self.schema = build_schema(catalog)
+        self._sources = catalog.sources
+        self._by_key = {by_key_name(source): source for source in catalog.sources.values()}
+        self._limits = limits
+        self._rows = rows
+        self._documents = Documents(self.schema, limits)
+        self._constant: WeakKeyDictionary[Document, SubscriptionPlan | PreparedQuery] = WeakKeyDictionary()
+        self._selections: WeakValueDictionary[tuple[object, ...], Selection] = WeakValueDictionary()
+
+    def prepare(
+        self, query: str, operation_name: str | None, variables: Mapping[str, object] | None
+    ) -> SubscriptionPlan | PreparedQuery:
+        """The plan of the request. Raises RequestError for whatever is wrong with it."""
+        document = self._documents.load(query, operation_name)
+        plan = self._constant.get(document)
+        if plan is None:
+            try:
+                plan = self._plan(document, dict(variables or {}))
+            except GraphQLError as error:
+                raise refused(BAD_USER_INPUT, error) from None
+            if not document.operation.variable_definitions:
+                self._constant[document] = plan
+        return plan
+
+    async def execute(self, prepared: PreparedQuery) -> dict[str, object]:
+        """The response: `data`, and `errors` where there are any."""
+        return await execute_query(self.schema, self._rows, prepared)
+
+    def _plan(self, document: Document, variables: dict[str, Any]) -> SubscriptionPlan | PreparedQuery:
+        operation = document.operation
+        values = get_variable_values(self.schema, operation.variable_definitions or (), variables, _MOST_ERRORS)
+        if isinstance(values, list):
+            raise refused(BAD_USER_INPUT, *values)
+        root = self.schema.get_root_type(operation.operation)
+        assert root is not None  # validation has seen to it
+        fields = collect_fields(document, [operation.selection_set], root.name, values)
+        if operation.operation is OperationType.SUBSCRIPTION:
+            ((key, nodes),) = fields.items()
+            return self._plan_subscription(document, key, nodes, values)
+        check_roots(len(fields), self._limits)
+        rows = [self._plan_rows(document, key, nodes, values) for key, nodes in fields.items()]
+        name = operation.name.value if operation.name else None
+        return PreparedQuery(document.tree, name, variables, tuple(fields), tuple(plan for plan in rows if plan))
+
+    def _plan_subscription(
+        self, document: Document, key: str, nodes: list[FieldNode], values: VariableValues
+    ) -> SubscriptionPlan:
+        source = self._sources[nodes[0].name.value]
+        arguments = self._arguments("Subscription", nodes[0], values)
+        tree = field_tree(document, nodes, (f"{source.name}Update", source.name), values)
+        condition = _filter(source, nodes[0], arguments.get("where"))
+        # Subscribers who select the same share one object, and with it the code generated for it.
+        selection = self._selections.get((source, key, tree))
+        if selection is None:
+            selection = self._selections[source, key, tree] = Selection(source, key, tree)
+        return SubscriptionPlan(source, condition, selection, key)
+
+    def _plan_rows(
+        self, document: Document, key: str, nodes: list[FieldNode], values: VariableValues
+    ) -> RowsPlan | None:
+        """How to read the rows that a field of a query asks for; None for a field that asks for something else."""
+        node = nodes[0]
+        name = node.name.value
+        source = self._sources.get(name) or self._by_key.get(name)
+        if source is None:
+            return None
+        arguments = self._arguments("Query", node, values)
+        tree = field_tree(document, nodes, (source.name,), values)
+        if name in self._by_key:
+            where = {column: {"_eq": value} for column, value in arguments.items()}
+            return RowsPlan(key, node, source, _filter(source, node, where), tree, None, 0, single=True)
+        limit, offset = _count(node, arguments, "limit"), _count(node, arguments, "offset") or 0
+        return RowsPlan(
+            key, node, source, _filter(source, node, arguments.get("where")), tree, limit, offset, single=False
+        )
+
+    def _arguments(self, type_name: str, node: FieldNode, values: VariableValues) -> dict[str, Any]:
+        type_ = self.schema.get_type(type_name)
+        return get_argument_values(type_.fields[node.name.value], node, values)  # type: ignore[union-attr]
+
+
+def _filter(source: Source, node: FieldNode, where: Mapping[str, object] | None) -> Filter:
+    try:
+        return parse_filter(source, where)
+    except FilterError as error:
+        place = dotted(error.path)
+        message = f'Argument "where" of "{node.name.value}": ' + (f"{place}: " if place else "") + error.message
+        raise GraphQLError(message, node) from None
+
+
+def _count(node: FieldNode, arguments: Mapping[str, Any], name: str) -> int | None:
+    count: int | None = arguments.get(name)
+    if count is not None and count < 0:
+        raise GraphQLError(
+            f'Argument "{name}" of "{node.name.value}": {count} is negative; 0 or more would be valid.', node
+        )
+    return count

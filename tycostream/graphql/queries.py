@@ -1,0 +1,135 @@
+"""Queries: rows come straight from the sources' caches; all else (introspection) is graphql-core's to execute."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import Any, Protocol
+
+from graphql import DocumentNode, FieldNode, GraphQLError, GraphQLSchema, execute
+
+from tycostream.filters import Filter
+from tycostream.graphql.encoding import Decode, decoder
+from tycostream.graphql.errors import BAD_USER_INPUT, INTERNAL, UNAVAILABLE, UnavailableError, formatted
+from tycostream.graphql.ordering import key_order
+from tycostream.graphql.rendering import Field
+from tycostream.model import Row, Source
+
+log = logging.getLogger(__name__)
+
+_ROWS_AT_A_TIME = 1_000
+"""Rows converted before the loop gets its turn: about a millisecond."""
+
+
+class RowReader(Protocol):
+    """Where rows come from: the sources' caches."""
+
+    async def rows(self, filter: Filter) -> Sequence[Row]:  # noqa: A002  # the field's own word
+        """The matching rows of the filter's source. Waits for its snapshot up to a limit; raises UnavailableError."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsPlan:
+    """One field of a query that reads rows; `single` is the row of a key, or none."""
+
+    key: str
+    node: FieldNode
+    source: Source
+    filter: Filter
+    fields: tuple[Field, ...]
+    limit: int | None
+    offset: int
+    single: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedQuery:
+    """A query that is ready to be executed, any number of times. `keys` are the response keys in order."""
+
+    tree: DocumentNode
+    operation_name: str | None
+    variables: Mapping[str, Any]
+    keys: tuple[str, ...]
+    rows: tuple[RowsPlan, ...]
+
+
+async def execute_query(schema: GraphQLSchema, reader: RowReader, prepared: PreparedQuery) -> dict[str, object]:
+    """The response object: `data`, and `errors` where there are any."""
+    data: dict[str, object] | None = dict.fromkeys(prepared.keys)
+    errors: list[dict[str, Any]] = []
+    if len(prepared.rows) < len(prepared.keys):
+        data, errors = await _delegate(schema, prepared)
+    for plan in prepared.rows:
+        if data is None:
+            break
+        try:
+            data[plan.key] = await _read(reader, plan)
+        except Exception as error:  # told to the client without its text, and logged
+            errors.append(_told(error, GraphQLError("", plan.node, path=[plan.key])))
+            # A list is not nullable: without it the whole is null, as the specification says.
+            data = data if plan.single else None
+    return {"data": data, "errors": errors} if errors else {"data": data}
+
+
+async def _delegate(
+    schema: GraphQLSchema, prepared: PreparedQuery
+) -> tuple[dict[str, object] | None, list[dict[str, Any]]]:
+    """All fields as graphql-core answers them; those that read rows have a stand-in (see schema.py)."""
+    result = execute(
+        schema,
+        prepared.tree,
+        variable_values=dict(prepared.variables),
+        operation_name=prepared.operation_name,
+    )
+    if isawaitable(result):
+        result = await result
+    return result.data, [_told(error.original_error or error, error) for error in result.errors or ()]
+
+
+async def _read(reader: RowReader, plan: RowsPlan) -> object:
+    rows = await reader.rows(plan.filter)
+    members = _members(plan)
+    if plan.single:
+        return _object(members, rows[0]) if rows else None
+    ordered = await key_order(plan.source, rows)
+    end = None if plan.limit is None else plan.offset + plan.limit
+    objects: list[dict[str, object]] = []
+    for start in range(0, len(chosen := ordered[plan.offset : end]), _ROWS_AT_A_TIME):
+        if start:
+            await asyncio.sleep(0)
+        objects += [_object(members, row) for row in chosen[start : start + _ROWS_AT_A_TIME]]
+    return objects
+
+
+_Member = tuple[str, Decode, int]
+
+
+def _members(plan: RowsPlan) -> list[_Member]:
+    source = plan.source
+    members: list[_Member] = []
+    for field in plan.fields:
+        position = source.positions.get(field.name)
+        if position is None:
+            members.append((field.key, lambda _: source.name, 0))
+        else:
+            members.append((field.key, decoder(source.columns[position]), position))
+    return members
+
+
+def _object(members: list[_Member], row: Row) -> dict[str, object]:
+    return {key: decode(row[position]) for key, decode, position in members}
+
+
+def _told(error: Exception, place: GraphQLError) -> dict[str, Any]:
+    """The error as the client is told it, at this place: known kinds with their text, others without."""
+    if isinstance(error, GraphQLError):
+        return formatted(error, BAD_USER_INPUT)
+    if isinstance(error, UnavailableError):
+        code, message = UNAVAILABLE, str(error)
+    else:
+        log.error("A query failed", exc_info=error)
+        code, message = INTERNAL, "Internal error"
+    return formatted(GraphQLError(message, place.nodes, path=place.path), code)

@@ -1,0 +1,177 @@
+"""The GraphQL schema of a catalog. Names and shapes are those that existing clients rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLEnumValue,
+    GraphQLField,
+    GraphQLFloat,
+    GraphQLID,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInt,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    GraphQLString,
+    validate_schema,
+)
+
+from tycostream.graphql.comparisons import Comparisons
+from tycostream.model import Catalog, Column, ColumnType, Operation, Source
+
+_SCALARS = {
+    ColumnType.INTEGER: GraphQLInt,
+    ColumnType.FLOAT: GraphQLFloat,
+    ColumnType.BOOLEAN: GraphQLBoolean,
+    ColumnType.UUID: GraphQLID,
+}
+
+_OPERATION_HELP = {
+    Operation.INSERT: "The row entered the view: it is new, or matches the filter now. `data` holds the whole row.",
+    Operation.UPDATE: "The row changed and stays in the view. `data` holds the key and the changed columns.",
+    Operation.DELETE: "The row left the view: it is gone, or matches the filter no more. `data` holds the key.",
+}
+
+
+def build_schema(catalog: Catalog) -> GraphQLSchema:
+    """Queries and subscriptions for every source. Raises ValueError where the catalog's names clash."""
+    enums = {
+        enum.name: GraphQLEnumType(
+            enum.name,
+            {value: GraphQLEnumValue(value) for value in enum.values},
+            description=enum.description,
+        )
+        for enum in catalog.enums.values()
+    }
+    comparisons = Comparisons(enums)
+    row_operation = GraphQLEnumType(
+        "RowOperation",
+        {
+            operation.value: GraphQLEnumValue(operation.value, description=text)
+            for operation, text in _OPERATION_HELP.items()
+        },
+        description="What happened to a row.",
+    )
+    queries: dict[str, GraphQLField] = {}
+    subscriptions: dict[str, GraphQLField] = {}
+    for source in catalog.sources.values():
+        row = _row_type(source, enums)
+        where = GraphQLArgument(_expression_type(source, comparisons), description="Only rows for which this is true.")
+        subscriptions[source.name] = GraphQLField(
+            GraphQLNonNull(_update_type(source, row, row_operation)),
+            {"where": where},
+            description=_described(source, "Follow {}: its rows first, then every change as it happens."),
+        )
+        queries.update(_row_queries(source, row, where, enums))
+    try:
+        schema = GraphQLSchema(
+            query=GraphQLObjectType("Query", queries), subscription=GraphQLObjectType("Subscription", subscriptions)
+        )
+    except TypeError as error:
+        raise ValueError(f"no GraphQL schema can be made of these sources: {error}") from error
+    if problems := validate_schema(schema):
+        raise ValueError("no GraphQL schema can be made of these sources: " + "; ".join(map(str, problems)))
+    return schema
+
+
+def by_key_name(source: Source) -> str:
+    """The query field that reads one row."""
+    return f"{source.name}_by_pk"
+
+
+def _described(source: Source, sentence: str) -> str:
+    text = sentence.format(f"`{source.name}`")
+    return f"{source.description}\n\n{text}" if source.description else text
+
+
+def _output_type(column: Column, enums: Mapping[str, GraphQLEnumType]) -> GraphQLScalarType | GraphQLEnumType:
+    if column.enum is not None:
+        return enums[column.enum.name]
+    return _SCALARS.get(column.type, GraphQLString)
+
+
+def _row_type(source: Source, enums: Mapping[str, GraphQLEnumType]) -> GraphQLObjectType:
+    fields = {}
+    for column in source.columns:
+        output = _output_type(column, enums)
+        fields[column.name] = GraphQLField(
+            GraphQLNonNull(output) if column.name in source.primary_key else output, description=column.description
+        )
+    return GraphQLObjectType(source.name, fields, description=source.description)
+
+
+def _update_type(source: Source, row: GraphQLObjectType, row_operation: GraphQLEnumType) -> GraphQLObjectType:
+    text = GraphQLNonNull(GraphQLString)
+    return GraphQLObjectType(
+        f"{source.name}Update",
+        {
+            "operation": GraphQLField(GraphQLNonNull(row_operation), description="What happened to the row."),
+            "data": GraphQLField(row, description="The row, as far as `operation` says; other columns are null."),
+            "fields": GraphQLField(
+                GraphQLNonNull(GraphQLList(text)),
+                description="Names of all columns that changed, selected or not; all columns for INSERT and DELETE.",
+            ),
+            "timestamp": GraphQLField(text, description="The database's logical time of the change, a decimal number."),
+            "event_id": GraphQLField(
+                text, description="Names the change: the same for every client, and again after a reconnection."
+            ),
+        },
+        description=f"A change of a row of `{source.name}`.",
+    )
+
+
+def _expression_type(source: Source, comparisons: Comparisons) -> GraphQLInputObjectType:
+    def fields() -> dict[str, GraphQLInputField]:
+        several = GraphQLList(GraphQLNonNull(expression))
+        return {
+            **{
+                column.name: GraphQLInputField(comparisons.of(column), description=column.description)
+                for column in source.columns
+            },
+            "_and": GraphQLInputField(several, description="True where all of these are; an empty list is true."),
+            "_or": GraphQLInputField(several, description="True where one of these is; an empty list is false."),
+            "_not": GraphQLInputField(expression, description="True where this is false; unknown stays unknown."),
+        }
+
+    expression = GraphQLInputObjectType(
+        f"{source.name}Expression",
+        fields,
+        description=f"Conditions on a row of `{source.name}`; several must all be true. A comparison with a column "
+        "that is null is unknown, and a row of which the whole is unknown does not match.",
+    )
+    return expression
+
+
+def _row_queries(
+    source: Source, row: GraphQLObjectType, where: GraphQLArgument, enums: Mapping[str, GraphQLEnumType]
+) -> dict[str, GraphQLField]:
+    key = {
+        name: GraphQLArgument(GraphQLNonNull(_output_type(source.column(name), enums))) for name in source.primary_key
+    }
+    # The rows themselves never pass through graphql-core's execution: it only sees these stand-ins (see queries.py).
+    return {
+        source.name: GraphQLField(
+            GraphQLNonNull(GraphQLList(GraphQLNonNull(row))),
+            {
+                "where": where,
+                "limit": GraphQLArgument(GraphQLInt, description="At most so many rows."),
+                "offset": GraphQLArgument(GraphQLInt, description="Leave out so many rows first."),
+            },
+            resolve=lambda *_, **__: [],
+            description=_described(source, "The rows of {} as they are now, in the order of the key."),
+        ),
+        by_key_name(source): GraphQLField(
+            row,
+            key,
+            resolve=lambda *_, **__: None,
+            description=f"The row of `{source.name}` with this key, or null.",
+        ),
+    }
