@@ -14,6 +14,8 @@ import pytest
 from pykka import ActorRegistry
 from tornado.ioloop import IOLoop
 
+from tests.support.postgres import Database, Postgres
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Coroutine tests run on a loop of their own, whether they name the fixture or not."""
@@ -78,3 +80,19 @@ def _held() -> dict[str, set[str]]:
         if child.status() != psutil.STATUS_ZOMBIE
     }
     return {"threads": {thread.name for thread in threading.enumerate()}, "sockets": sockets, "processes": children}
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """The real PostgreSQL of this test process."""
+    server = Postgres()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> Iterator[Database]:
+    """A database of the test's own."""
+    database = postgres_server.create_database()
+    yield database
+    database.drop()

@@ -19,6 +19,8 @@ class DatabaseError(Exception):
         super().__init__(message)
         self.hint = hint
         self.permanent = permanent
+        self.sqlstate: str | None = None
+        """The server's code for it, where it has one."""
 
 
 class Driver(Protocol):

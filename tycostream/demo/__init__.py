@@ -1,0 +1,1 @@
+"""The demonstration: a small market in an embedded database, whose prices move."""

@@ -1,0 +1,152 @@
+"""A GraphQL client over graphql-transport-ws that replays what a subscription is told, and judges it as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+WAIT_SECONDS = 20.0
+
+
+@dataclass(eq=False)
+class ClientSubscription:
+    """The rows of one subscription as its client knows them, by key. `states` are the rows after each timestamp."""
+
+    key_fields: tuple[str, ...]
+    keep_states: bool = False
+    rows: dict[Any, dict[str, Any]] = field(default_factory=dict)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    completed: bool = False
+    timestamp: int = 0
+    states: list[tuple[int, dict[Any, dict[str, Any]]]] = field(default_factory=list)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """One protocol message for this subscription."""
+        if message["type"] == "error":
+            self.errors = message["payload"]
+        elif message["type"] == "complete":
+            self.completed = True
+        else:
+            assert "errors" not in message["payload"], message
+            (update,) = message["payload"]["data"].values()
+            self.messages.append(update)
+            self._replay(update)
+
+    def _replay(self, update: dict[str, Any]) -> None:
+        timestamp = int(update["timestamp"])
+        assert timestamp >= self.timestamp, "timestamps went backwards"
+        if self.keep_states and timestamp > self.timestamp and self.timestamp:
+            self.states.append((self.timestamp, {key: dict(row) for key, row in self.rows.items()}))
+        self.timestamp = timestamp
+        data = update["data"]
+        key = tuple(data[name] for name in self.key_fields)
+        if update["operation"] == "INSERT":
+            assert key not in self.rows, f"{key} inserted twice"
+            self.rows[key] = data
+        elif update["operation"] == "UPDATE":
+            self.rows[key] |= {name: data[name] for name in update["fields"] if name in data}
+        else:
+            assert all(data[name] is None for name in data if name not in self.key_fields), data
+            del self.rows[key]
+
+
+class GraphQLClient:
+    """One WebSocket. Read by a task of its own; `until` waits for what the caller wants to see."""
+
+    def __init__(self, socket: WebSocketClientConnection) -> None:
+        self._socket = socket
+        self._ids = itertools.count(1)
+        self._subscriptions: dict[str, ClientSubscription] = {}
+        self._changed = asyncio.Condition()
+        self._reader = asyncio.ensure_future(self._read())
+        self.acknowledged = False
+        self.close_code: int | None = None
+        self.close_reason: str | None = None
+
+    async def _read(self) -> None:
+        while (text := await self._socket.read_message()) is not None:
+            message = json.loads(text)
+            if message["type"] == "connection_ack":
+                self.acknowledged = True
+            elif message["type"] == "ping":
+                await self.send({"type": "pong"})
+            elif message["id"] in self._subscriptions:
+                self._subscriptions[message["id"]].hear(message)
+            async with self._changed:
+                self._changed.notify_all()
+        self.close_code, self.close_reason = self._socket.close_code, self._socket.close_reason
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Send any protocol message."""
+        await self._socket.write_message(json.dumps(message))
+
+    async def initialise(self) -> None:
+        """connection_init and its acknowledgement."""
+        await self.send({"type": "connection_init"})
+        await self.until(lambda: self.acknowledged)
+
+    async def subscribe(
+        self,
+        query: str,
+        key: tuple[str, ...] = ("id",),
+        variables: dict[str, Any] | None = None,
+        *,
+        keep_states: bool = False,
+    ) -> ClientSubscription:
+        """Start a subscription; the query must select operation, data with the key, fields and timestamp."""
+        operation_id = str(next(self._ids))
+        subscription = self._subscriptions[operation_id] = ClientSubscription(key, keep_states)
+        payload = {"query": query, "variables": variables}
+        await self.send({"id": operation_id, "type": "subscribe", "payload": payload})
+        return subscription
+
+    async def complete(self, subscription: ClientSubscription) -> None:
+        """End a subscription."""
+        for operation_id, one in list(self._subscriptions.items()):
+            if one is subscription:
+                del self._subscriptions[operation_id]
+                await self.send({"id": operation_id, "type": "complete"})
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something that the server sends makes the condition true."""
+        async with self._changed:
+            met = self._changed.wait_for(lambda: bool(condition()) or self._reader.done())
+            await asyncio.wait_for(met, WAIT_SECONDS)
+        if self._reader.done():
+            self._reader.result()
+        assert condition(), f"the connection was closed: {self.close_code} {self.close_reason}"
+
+    async def closed(self) -> tuple[int | None, str | None]:
+        """Wait for the server to close the connection."""
+        await asyncio.wait_for(self._reader, WAIT_SECONDS)
+        return self.close_code, self.close_reason
+
+    async def close(self) -> None:
+        """Leave."""
+        self._socket.close()
+        await asyncio.wait_for(asyncio.shield(self._reader), WAIT_SECONDS)
+
+
+@asynccontextmanager
+async def connected(port: int, *, initialise: bool = True) -> AsyncIterator[GraphQLClient]:
+    """A client of the service on this machine's port."""
+    socket = await websocket_connect(
+        f"ws://127.0.0.1:{port}/graphql", subprotocols=["graphql-transport-ws"], max_message_size=100_000_000
+    )
+    client = GraphQLClient(socket)
+    try:
+        if initialise:
+            await client.initialise()
+        yield client
+    finally:
+        await client.close()

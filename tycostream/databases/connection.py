@@ -1,0 +1,182 @@
+"""psycopg2 on the asyncio loop: the one place that knows its asynchronous mode.
+
+psycopg2 connections in async mode are polled: `poll()` says whether the socket must be readable or writable before the
+next step (psycopg2 documentation, "Asynchronous support"). Session settings go into the connection string, since async
+connections refuse the setters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions, extras
+
+from tycostream.databases.driver import DatabaseError
+
+SESSION_OPTIONS = (
+    "-c datestyle=ISO -c timezone=UTC -c intervalstyle=postgres -c bytea_output=hex -c extra_float_digits=1"
+    " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
+)
+"""Pinned, so that a value's text is the same in a query and in the replication stream, whatever the server's defaults."""
+
+CONNECT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionParameters:
+    """Where a database is. `host` may be the folder of a Unix socket. The password stays out of `repr`."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    name: str
+
+    def __repr__(self) -> str:
+        return f"{self.user}@{self.host}:{self.port}/{self.name}"
+
+
+class AsyncConnection:
+    """A connection whose waits let the loop go on. One statement at a time. Errors are DatabaseError."""
+
+    def __init__(self, connection: Any, parameters: ConnectionParameters) -> None:
+        self.raw = connection
+        self._parameters = parameters
+        self._waiting_on: int | None = None
+
+    @property
+    def backend_pid(self) -> int:
+        """The server process that serves this connection."""
+        return int(self.raw.get_backend_pid())
+
+    async def execute(self, statement: Any, arguments: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement; the rows, all values as the database's text (None for NULL)."""
+        cursor = await self.run(statement, arguments)
+        return cursor.fetchall() if cursor.description is not None else []
+
+    async def run(self, statement: Any, arguments: Sequence[Any] | None = None) -> Any:
+        """Run one statement; the psycopg2 cursor, whose rows are in memory and hold text."""
+        try:
+            cursor = self.raw.cursor()
+            cursor.execute(statement, arguments)
+            await self.wait()
+        except psycopg2.Error as error:
+            raise translate(error, self._parameters) from None
+        return cursor
+
+    async def wait(self) -> None:
+        """Until the statement that runs has ended. Raises psycopg2.Error."""
+        while True:
+            state = self.raw.poll()
+            if state == extensions.POLL_OK:
+                return
+            await self.ready_for(writing=state == extensions.POLL_WRITE)
+
+    async def ready_for(self, *, writing: bool = False) -> None:
+        """Until the socket can be read, or written."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        descriptor = self.raw.fileno()
+
+        def wake() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
+        add(descriptor, wake)
+        try:
+            await ready
+        finally:
+            remove(descriptor)
+
+    def close(self) -> None:
+        """Close at any moment; the server ends what it was doing."""
+        with contextlib.suppress(psycopg2.Error):
+            self.raw.close()
+
+
+async def connect(
+    parameters: ConnectionParameters, *, replication: bool = False, timeout: float = CONNECT_SECONDS
+) -> AsyncConnection:
+    """Open a connection. Raises DatabaseError; one that takes longer than `timeout` seconds counts as failed."""
+    factory = extras.LogicalReplicationConnection if replication else None
+    try:
+        raw = psycopg2.connect(
+            host=parameters.host,
+            port=parameters.port,
+            user=parameters.user,
+            password=parameters.password or None,
+            dbname=parameters.name,
+            client_encoding="UTF8",
+            application_name="tycostream",
+            options=SESSION_OPTIONS,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+            connection_factory=factory,
+            async_=True,
+        )
+    except psycopg2.Error as error:
+        raise translate(error, parameters) from None
+    connection = AsyncConnection(raw, parameters)
+    try:
+        # libpq's own timeout does not count in async mode
+        await asyncio.wait_for(connection.wait(), timeout)
+        for oid in extensions.string_types:
+            raw.string_types[oid] = extensions.UNICODE
+    except psycopg2.Error as error:
+        connection.close()
+        failure = translate(error, parameters)
+        raise DatabaseError(f"can't connect to {parameters!r}: {failure}", hint=failure.hint) from None
+    except TimeoutError:
+        connection.close()
+        raise DatabaseError(
+            f"no answer from the database at {parameters.host}:{parameters.port} within {timeout:g} s",
+            hint="check DATABASE_HOST and DATABASE_PORT",
+        ) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+_HINTS: tuple[tuple[str, str], ...] = (
+    ("28P01", "check DATABASE_USER and DATABASE_PASSWORD"),
+    ("28000", "check DATABASE_USER, and pg_hba.conf on the server"),
+    ("3D000", "check DATABASE_NAME"),
+    ("42501", "grant the right to DATABASE_USER"),
+    ("53300", "raise max_connections on the server"),
+    ("53400", "raise max_replication_slots or max_wal_senders on the server"),
+)
+
+_WORDS: tuple[tuple[str, str], ...] = (
+    ("password authentication failed", "28P01"),
+    ("no password supplied", "28P01"),
+    ("does not exist", "3D000"),
+    ("no pg_hba.conf entry", "28000"),
+)
+
+
+def translate(error: psycopg2.Error, parameters: ConnectionParameters) -> DatabaseError:
+    """psycopg2's error as ours: the server's first line, what to do about it, and no password."""
+    text = str(error).strip() or type(error).__name__
+    first = next((line for line in text.splitlines() if line.strip()), text)
+    first = re.sub(r"^(ERROR|FATAL|PANIC):\s+", "", first)
+    code = error.pgcode
+    if code is None and isinstance(error, psycopg2.OperationalError):
+        # Errors while connecting have no code
+        code = next((code for words, code in _WORDS if words in text), None)
+    hint = dict(_HINTS).get(code or "")
+    if hint is None and isinstance(error, psycopg2.OperationalError) and code is None and "onnection" in text:
+        hint = "check that the database runs, and DATABASE_HOST and DATABASE_PORT"
+    if parameters.password:
+        first = first.replace(parameters.password, "***")
+    failure = DatabaseError(first, hint=hint)
+    failure.sqlstate = code
+    return failure
