@@ -112,8 +112,7 @@ class Engine:
         arguments = self._arguments("Query", node, values)
         tree = field_tree(document, nodes, (source.name,), values)
         if name in self._by_key:
-            where = {column: {"_eq": value} for column, value in arguments.items()}
-            return RowsPlan(key, node, source, _filter(source, node, where), tree, None, 0, single=True)
+            return RowsPlan(key, node, source, _key_filter(source, node, arguments), tree, None, 0, single=True)
         limit, offset = _count(node, arguments, "limit"), _count(node, arguments, "offset") or 0
         return RowsPlan(
             key, node, source, _filter(source, node, arguments.get("where")), tree, limit, offset, single=False
@@ -128,8 +127,15 @@ def _filter(source: Source, node: FieldNode, where: Mapping[str, object] | None)
     try:
         return parse_filter(source, where)
     except FilterError as error:
-        place = dotted(error.path)
-        message = f'Argument "where" of "{node.name.value}": ' + (f"{place}: " if place else "") + error.message
+        place = f"{dotted(error.path)}: " if error.path else ""
+        raise GraphQLError(f'Argument "where" of "{node.name.value}": {place}{error.message}', node) from None
+
+
+def _key_filter(source: Source, node: FieldNode, key: Mapping[str, object]) -> Filter:
+    try:
+        return parse_filter(source, {column: {"_eq": value} for column, value in key.items()})
+    except FilterError as error:
+        message = f'Argument "{error.path[0]}" of "{node.name.value}": {error.message}'
         raise GraphQLError(message, node) from None
 
 
