@@ -1,5 +1,6 @@
 """Settings: the environment and the schema file, checked, with all mistakes reported together."""
 
+from tycostream.settings.configuration import load_configuration
 from tycostream.settings.environment import (
     VARIABLES,
     DatabaseSettings,
@@ -11,6 +12,7 @@ from tycostream.settings.environment import (
     read_settings,
 )
 from tycostream.settings.problems import Problem, SettingsError
+from tycostream.settings.schema_file import load_schema
 
 __all__ = [
     "VARIABLES",
@@ -21,6 +23,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SourceSettings",
+    "load_configuration",
+    "load_schema",
     "load_settings",
     "read_settings",
 ]
