@@ -75,6 +75,8 @@ def parse_document(name: str, text: str) -> tuple[Document, list[Problem]]:
         ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if re.search("could not find expected ':'|unexpected end of stream", error.problem or ""):
+            mark = error.context_mark or mark  # the beginning of what is not complete, not the end of the search
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise _broken(name, line, column, _sentence(error)) from None
     except (yaml.YAMLError, ValueError) as error:
@@ -100,8 +102,8 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
         return (
             f"{problem.removesuffix(' that cannot start any token')}, which can't begin a value; put quotes around it"
         )
-    if "end of stream" in problem and "quoted scalar" in context and error.context_mark:
-        return f"the quote opened on line {error.context_mark.line + 1} is never closed"
+    if "end of stream" in problem and "quoted scalar" in context:
+        return "this quote is never closed"
     if "expected <block end>" in problem:
         return "this doesn't fit the lines above; check the indentation"
     if "could not find expected ':'" in problem:
