@@ -163,10 +163,8 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
     assert list(load_schema(file).sources) == ["a"]
 
 
-WORDS = st.sampled_from(
-    ["enums", "sources", "primary_key", "columns", "relation", "type", "values", "id", "Integer"]
-    + ["_schema", "key", "value", "<<"]
-)
+KEYS = ["enums", "sources", "primary_key", "columns", "relation", "type", "values"]
+WORDS = st.sampled_from([*KEYS, "id", "Integer", "_schema", "key", "value", "<<"])
 DATA = st.recursive(
     WORDS | st.text(max_size=5) | st.none(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.text(max_size=5), inner, max_size=3),

@@ -153,7 +153,9 @@ class Limits:
     """What a client may ask for, and what is kept for one that is slow."""
 
     max_tokens: int = variable("MAX_TOKENS", "10000", _COUNT, "Tokens of a GraphQL document.")
-    max_depth: int = variable("MAX_DEPTH", "50", whole_number(1, 100), "Nesting of a GraphQL document.")
+    max_depth: int = variable(
+        "MAX_DEPTH", "50", whole_number(1, 100), "Selection sets within one another in a GraphQL document."
+    )
     max_aliases: int = variable("MAX_ALIASES", "100", _COUNT, "Aliases in a GraphQL document, fragments written out.")
     max_message_bytes: int = variable(
         "MAX_MESSAGE_BYTES",
