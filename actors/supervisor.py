@@ -15,7 +15,7 @@ from typing import Any
 import pykka
 from pykka import ActorRef
 
-from actors.runtime import Describe, LoopActor, handles, loop_actor, stop_actor, tell
+from actors.runtime import Describe, LoopActor, Stop, handles, loop_actor, stop_actor, tell
 from actors.source import SourceStateChanged, State
 
 log = logging.getLogger("tycostream.supervisor")
@@ -45,6 +45,15 @@ class StartChild:
     name: str
     make: MakeActor
     restart: Restart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Watch an actor that was started by somebody in a hurry: a client's connection. It is not started again."""
+
+    kind: str
+    name: str
+    ref: ActorRef[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +93,8 @@ class Child:
 
     kind: str
     name: str
-    make: MakeActor
-    restart: Restart | None
+    make: MakeActor | None = None
+    restart: Restart | None = None
     ref: ActorRef[Any] | None = None
     state: str = "running"
     started: float = field(default_factory=time.time)
@@ -134,17 +143,30 @@ class Supervisor(LoopActor):
         self._children[child.kind, child.name] = child
         return self._run(child)
 
+    @handles(Adopt)
+    def _adopt(self, message: Adopt) -> None:
+        if self._stopping:
+            tell(message.ref, Stop())
+        elif message.ref.is_alive():
+            child = Child(message.kind, message.name)
+            self._children[child.kind, child.name] = child
+            self._watch(child, message.ref)
+
     def _run(self, child: Child) -> ActorRef[Any]:
+        assert child.make is not None
         ref = child.make(self.actor_ref)
+        child.state = "running"
+        child.started = time.time()
+        self._watch(child, ref)
+        return ref
+
+    def _watch(self, child: Child, ref: ActorRef[Any]) -> None:
+        child.ref = ref
+        self._by_urn[ref.actor_urn] = child
+        self._directory[child.kind, child.name] = ref
         actor = loop_actor(ref)
         if actor is not None:
             actor.on_exit = self._on_exit
-        child.ref = ref
-        child.state = "running"
-        child.started = time.time()
-        self._by_urn[ref.actor_urn] = child
-        self._directory[child.kind, child.name] = ref
-        return ref
 
     def _on_exit(self, ref: ActorRef[Any], error: BaseException | None) -> None:
         tell(self.actor_ref, ChildEnded(ref, error))

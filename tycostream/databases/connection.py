@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +145,16 @@ async def connect(
         connection.close()
         raise
     return connection
+
+
+@asynccontextmanager
+async def opened(parameters: ConnectionParameters, *, replication: bool = False) -> AsyncIterator[AsyncConnection]:
+    """A connection that is closed at the end of the block."""
+    connection = await connect(parameters, replication=replication)
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 _HINTS: tuple[tuple[str, str], ...] = (

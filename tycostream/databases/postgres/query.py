@@ -1,0 +1,150 @@
+"""Follows a view, or whatever can't be streamed, by querying it again: when a table beneath it changes, or at an interval.
+
+Every query is reported as a snapshot; the source sends its subscribers the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg2 import sql
+
+from tycostream.databases.connection import AsyncConnection, ConnectionParameters, opened
+from tycostream.databases.driver import DatabaseError, Ready
+from tycostream.databases.postgres.catalog import Mode, Plan, Table
+from tycostream.databases.postgres.pgoutput import WireRelation
+from tycostream.databases.postgres.replication import RowMessage, parse_lsn
+from tycostream.databases.postgres.table import FETCH_ROWS, Emit, Feed
+from tycostream.model import Key, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source, Waiting
+
+_POSITION = """
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Seconds between the starts of two queries: of a relation that is polled; at least, of a view."""
+
+    poll: float
+    view: float
+
+
+class Watcher:
+    """Hears that a table beneath a view has changed; what has changed does not matter."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self.tables = tables
+        self.changed = asyncio.Event()
+
+    async def ready(self) -> None:
+        """Never behind."""
+
+    def on_transaction(
+        self, _lsn: int, _committed_at: float, _changes: Sequence[tuple[WireRelation, RowMessage]]
+    ) -> None:
+        """Something has changed."""
+        self.changed.set()
+
+
+async def follow_by_query(
+    source: Source,
+    plan: Plan,
+    feed: Feed,
+    parameters: ConnectionParameters,
+    intervals: Intervals,
+    emit: Emit,
+    ready: Ready,
+) -> None:
+    """Run the driver of a view or of a relation that is polled: never returns, raises DatabaseError."""
+
+    def waiting(reason: str | None) -> None:
+        emit(Waiting(reason))
+
+    if plan.mode is Mode.POLL:
+        emit(Waiting(f"polled every {intervals.poll * 1000:g} ms: {plan.reason}"))
+        async with opened(parameters) as connection:
+            await _poll(connection, source, plan, intervals.poll, emit, ready)
+    emit(Waiting(None))
+    watcher = Watcher(plan.tables)
+    lost = await feed.follow(watcher, waiting)
+    try:
+        async with opened(parameters) as connection:
+            querying = asyncio.ensure_future(_requery(connection, source, plan, watcher, intervals.view, emit, ready))
+            try:
+                done, _ = await asyncio.wait({querying, lost}, return_when=asyncio.FIRST_COMPLETED)
+                for ended in done:
+                    ended.result()
+            finally:
+                querying.cancel()
+                await asyncio.gather(querying, return_exceptions=True)
+    finally:
+        await feed.unfollow(watcher)
+
+
+async def _poll(
+    connection: AsyncConnection, source: Source, plan: Plan, interval: float, emit: Emit, ready: Ready
+) -> None:
+    clock = asyncio.get_running_loop().time
+    while True:
+        started = clock()
+        await query(connection, source, plan.relation, emit, ready)
+        took = clock() - started
+        await asyncio.sleep(max(interval - took, took, 0.0))
+
+
+async def _requery(
+    connection: AsyncConnection, source: Source, plan: Plan, watcher: Watcher, interval: float, emit: Emit, ready: Ready
+) -> None:
+    """Changes that come while a query runs lead to one more query; a slow one takes half of the time at most."""
+    clock = asyncio.get_running_loop().time
+    while True:
+        watcher.changed.clear()
+        started = clock()
+        await query(connection, source, plan.relation, emit, ready)
+        took = clock() - started
+        await asyncio.sleep(max(interval - took, took, 0.0))
+        await watcher.changed.wait()
+
+
+async def query(connection: AsyncConnection, source: Source, table: Table, emit: Emit, ready: Ready) -> None:
+    """Report the relation's rows as one snapshot. Raises DatabaseError, also where the key does not tell the rows apart."""
+    # Read before the rows: they show at least this position
+    ((position,),) = await connection.execute(_POSITION)
+    columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in source.columns)
+    await connection.execute(
+        sql.SQL(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; DECLARE rows NO SCROLL CURSOR FOR SELECT {} FROM {}"
+        ).format(columns, table.identifier)
+    )
+    emit(SnapshotStarted(parse_lsn(position)))
+    keys: set[Key] = set()
+    while rows := await connection.execute(f"FETCH {FETCH_ROWS} FROM rows"):
+        _check_keys(source, rows, keys)
+        emit(SnapshotRows(rows))
+        await ready()
+    await connection.execute("COMMIT")
+    emit(SnapshotComplete())
+
+
+def _check_keys(source: Source, rows: list[Row], keys: set[Key]) -> None:
+    before = len(keys)
+    new = list(map(source.key_of, rows))
+    keys.update(new)
+    if len(keys) - before == len(new) and not any(row[at] is None for at in source.key_positions for row in rows):
+        return
+    for row, key in zip(rows, new, strict=True):
+        named = ", ".join(f"{name}={row[source.positions[name]]!r}" for name in source.primary_key)
+        if any(row[at] is None for at in source.key_positions):
+            raise _key_error(source, f"a row has no key ({named.replace('None', 'NULL')})")
+        if new.count(key) > 1:
+            raise _key_error(source, f"two rows have the same key ({named})")
+    raise _key_error(source, "a key repeats")
+
+
+def _key_error(source: Source, what: str) -> DatabaseError:
+    columns = ", ".join(source.primary_key)
+    hint = f"primary_key ({columns}) in the schema file must name columns that tell the rows of {source.relation} apart"
+    return DatabaseError(what, hint=hint, permanent=True)
