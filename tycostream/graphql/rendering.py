@@ -104,12 +104,9 @@ class Selection:
 def event_id(source: Source, row: Row, timestamp: int) -> str:
     """32 hexadecimal digits that are the same for everyone who hears of this change: made of the source's name, the
     row's key and the database's timestamp."""
-    parts = (source.name, *(row[position] or "" for position in source.key_positions), str(timestamp))
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "replace")
-        digest.update(b"%d:%b" % (len(data), data))
-    return digest.hexdigest()
+    parts = (source.name, str(timestamp), *(row[position] or "" for position in source.key_positions))
+    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def _pieces(selection: Selection, operation: Operation, mask: int | None) -> Iterator[bytes | _Slot]:
@@ -147,7 +144,7 @@ def _update_field(
         case "fields":
             yield _column_list(source, mask if operation is _UPDATE and mask is not None else -1)
         case "timestamp":
-            yield _Slot(_encode_timestamp, "(timestamp)")
+            yield _Slot(b'"%d"'.__mod__, "(timestamp)")
         case "event_id":
             yield _Slot(lambda row, timestamp: b'"%b"' % event_id(source, row, timestamp).encode(), "(row, timestamp)")
         case _:
@@ -195,10 +192,6 @@ class _ColumnLists(dict[int, bytes]):
 
     def __call__(self, mask: int) -> bytes:
         return self[mask]
-
-
-def _encode_timestamp(timestamp: int) -> bytes:
-    return b'"%d"' % timestamp
 
 
 def _generate(pieces: Iterator[bytes | _Slot]) -> _Renderer:
