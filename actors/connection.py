@@ -202,15 +202,15 @@ class ConnectionActor(LoopActor):
         """Send one protocol message."""
         self._send(text_frame(text.encode()))
 
-    def close(self, code: int, reason: str | None = None) -> None:
+    def close(self, code: CloseCode, reason: str | None = None) -> None:
         """Close the socket after what has been handed to it."""
         if not self._closing:
             self._closing = True
-            self._transport.close(code, reason if reason is not None else CloseCode(code).reason)
+            self._transport.close(code, reason if reason is not None else code.reason)
 
     # Operations
 
-    def start(self, operation_id: str, request: Request) -> None:
+    def start_operation(self, operation_id: str, request: Request) -> None:
         """The client starts an operation."""
         try:
             if len(self._subscriptions) + len(self._queries) >= self._config.max_subscriptions:

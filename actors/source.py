@@ -183,6 +183,10 @@ class Intake:
         """Wait until the source has handled most of what it was handed."""
         await self._caught_up.wait()
 
+    def close(self) -> None:
+        """The run is over: nobody waits any more."""
+        self._caught_up.set()
+
     def handled(self, event: Event) -> None:
         """The source has handled an event."""
         self._rows -= _size(event)
@@ -468,7 +472,9 @@ class SourceActor(LoopActor):
     def _stop_driver(self) -> None:
         self._run += 1
         self._reload = None
-        self._intake = None
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
         if self._driver is not None:
             self._driver.cancel()
             self._driver = None

@@ -247,7 +247,7 @@ class Supervisor(LoopActor):
         return [await self._describe(child, ref) for child, ref in chosen]
 
     async def _describe(self, child: Child | None, ref: ActorRef[Any] | None) -> dict[str, Any]:
-        known = {
+        known: dict[str, Any] = {
             "kind": self.kind if child is None else child.kind,
             "name": "supervisor" if child is None else child.name,
             "urn": None if ref is None else ref.actor_urn,

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tycostream import __version__
-from tycostream.settings import Problem, Settings, SettingsError, read_schema, read_settings
+from tycostream.model import Catalog
+from tycostream.settings import Problem, Settings, SettingsError, load_configuration
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -74,10 +75,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 def _configuration() -> tuple[Settings, Catalog]:
     """Settings and catalog, or SettingsError with the problems of both."""
-    settings, problems = read_settings(os.environ, Path.cwd())
-    catalog, more = read_schema(settings.service.schema_path)
-    if problems or more or catalog is None:
-        raise SettingsError([*problems, *more])
+    settings, catalog = load_configuration(os.environ, Path.cwd())
     for warning in settings.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return settings, catalog

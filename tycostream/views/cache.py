@@ -139,7 +139,7 @@ class Reload:
     def finish(self) -> None:
         """The snapshot is whole: bring its rows to `timestamp`."""
         snapshot = self.rows
-        later = [(key, change and complete(change, snapshot)) for key, change in self._later.items()]
+        later = [(key, None if change is None else complete(change, snapshot)) for key, change in self._later.items()]
         for key, row in later:
             if row is None:
                 snapshot.pop(key, None)

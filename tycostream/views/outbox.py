@@ -1,8 +1,8 @@
 """What one connection has still to send while its client is slower than its sources.
 
-Changes wait in the order they came, as references to rows that the cache holds too. Once more wait than `hold_rows` they
-are merged by key: a client that lags gives up seeing every step, and the grouping by transaction, but still ends in
-the right state. When even merged changes are more than `max_rows`, the connection can't be kept.
+Changes wait in the order they came, as references to rows that the cache holds too. Once more wait than `hold_rows`,
+they are merged by key: a client that lags gives up seeing every step, and the grouping by transaction, but still ends
+in the right state. When even merged changes are more than `max_rows`, the connection can't be kept.
 
 A new subscription's snapshot is read as the socket drains; changes that arrive meanwhile wait behind it.
 """

@@ -66,7 +66,7 @@ class Views:
     def remove(self, subscription: Subscription) -> bool:
         """Returns whether it was there."""
         view = self._views.get(subscription.filter)
-        group = view and view.groups.get(subscription.selection)
+        group = None if view is None else view.groups.get(subscription.selection)
         if view is None or group is None or subscription not in group.subscriptions:
             return False
         del group.subscriptions[subscription]

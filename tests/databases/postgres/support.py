@@ -57,6 +57,7 @@ class Replica:
     def __post_init__(self) -> None:
         self._cache = RowCache(self.source)
         self._reload: Reload | None = None
+        self._tasks: set[asyncio.Future[None]] = set()
         self._changed = asyncio.Condition()
 
     def emit(self, event: Event) -> None:
@@ -84,7 +85,8 @@ class Replica:
         elif isinstance(event, Waiting):
             self.note = event.reason
             self.notes += [event.reason] if event.reason else []
-        asyncio.ensure_future(self._notify())
+        self._tasks.add(task := asyncio.ensure_future(self._notify()))
+        task.add_done_callback(self._tasks.discard)
 
     def _keep(self) -> None:
         self.rows = dict(self._cache.rows)

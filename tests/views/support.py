@@ -1,0 +1,93 @@
+"""A selection and an envelope that keep changes readable, and a client that replays them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tycostream.filters import Filter, parse_filter
+from tycostream.model import Column, ColumnType, Key, Operation, Relation, Row, Source
+from tycostream.views import Subscription
+
+SOURCE = Source(
+    name="trades",
+    relation=Relation("trades"),
+    columns=(
+        Column("id", ColumnType.INTEGER),
+        Column("symbol", ColumnType.STRING),
+        Column("price", ColumnType.FLOAT),
+    ),
+    primary_key=("id",),
+)
+
+
+@dataclass(frozen=True)
+class Everything:
+    """Renders a change as JSON: the whole row whatever the operation, so that tests can judge it."""
+
+    interest: int = -1
+
+    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+        return json.dumps([operation.value, row, changed, timestamp]).encode()
+
+
+@dataclass(frozen=True)
+class Lines:
+    """One line a message, named after the operation."""
+
+    operation_id: str
+
+    def wrap(self, payloads: Sequence[bytes]) -> bytes:
+        return b"".join(b"%s %s\n" % (self.operation_id.encode(), payload) for payload in payloads)
+
+
+def subscription(
+    operation_id: str = "1", where: dict[str, Any] | None = None, connection: Any = None, selection: Any = None
+) -> Subscription:
+    """A subscription to SOURCE."""
+    return Subscription(
+        source=SOURCE,
+        filter=parse_filter(SOURCE, where),
+        selection=selection or Everything(),
+        envelope=Lines(operation_id),
+        connection=connection,
+        operation_id=operation_id,
+    )
+
+
+def every_row() -> Filter:
+    """The filter that admits all."""
+    return parse_filter(SOURCE, None)
+
+
+def changes_of(lines: bytes) -> Iterator[tuple[str, str, tuple[str | None, ...], int, int]]:
+    """Operation id, operation, row, changed columns, timestamp of each message."""
+    for line in lines.splitlines():
+        operation_id, payload = line.split(b" ", 1)
+        operation, row, changed, timestamp = json.loads(payload)
+        yield operation_id.decode(), operation, tuple(row), changed, timestamp
+
+
+@dataclass
+class Client:
+    """What one subscriber's rows are after all that it was told; complains of what can't follow from what it knows."""
+
+    rows: dict[Key, Row] = field(default_factory=dict)
+    timestamps: list[int] = field(default_factory=list)
+
+    def hear(self, operation: str, row: Row, changed: int, timestamp: int) -> None:
+        key = SOURCE.key_of(row)
+        self.timestamps.append(timestamp)
+        if operation == "INSERT":
+            assert key not in self.rows, f"{key} inserted twice"
+            self.rows[key] = row
+        elif operation == "UPDATE":
+            assert changed, "an update that changes nothing"
+            known = self.rows[key]
+            self.rows[key] = tuple(
+                new if changed >> index & 1 else old for index, (old, new) in enumerate(zip(known, row, strict=True))
+            )
+        else:
+            del self.rows[key]

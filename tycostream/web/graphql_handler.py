@@ -1,0 +1,147 @@
+"""`/graphql`: a WebSocket where the client asks for one, GraphQL over HTTP otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tornado.iostream import IOStream
+from tornado.websocket import WebSocketHandler
+
+from tycostream.graphql import Engine
+from tycostream.web.base import BaseHandler
+from tycostream.web.close_codes import CloseCode, fit_reason
+from tycostream.web.graphql_transport_ws import select_protocol
+from tycostream.web.http import Answer, answer_get, answer_post, error_body
+from tycostream.web.transport import ConnectionInfo, SocketTransport
+
+
+class Inbox(Protocol):
+    """Where a socket's frames go."""
+
+    def received(self, text: str) -> Awaitable[None] | None:
+        """A text frame. While what is returned is not done, no more is read from the socket."""
+
+    def closed(self, code: int | None, reason: str | None) -> None:
+        """The socket is gone."""
+
+
+OpenConnection = Callable[[SocketTransport, ConnectionInfo], Inbox]
+
+
+@dataclass(eq=False, slots=True)
+class SocketRules:
+    """Who may open a WebSocket. `origins` is empty where any page may; `open` counts the sockets that are."""
+
+    origins: frozenset[str]
+    max_connections: int
+    open: int = 0
+
+
+class GraphQLHandler(WebSocketHandler, BaseHandler):
+    """A client's WebSocket until it is handed to its connection; or one request over HTTP."""
+
+    def initialize(
+        self, engine: Engine, rules: SocketRules, open_connection: OpenConnection, page: bytes | None
+    ) -> None:
+        self._engine = engine
+        self._rules = rules
+        self._open_connection = open_connection
+        self._page = page
+        self._inbox: Inbox | None = None
+        self._protocol: str | None = None
+        self._counted = False
+
+    # HTTP
+
+    def prepare(self) -> None:
+        if self._page is not None:  # CORS is open while the UI is on
+            self.set_header("Access-Control-Allow-Origin", "*")
+            self.set_header("Access-Control-Allow-Headers", "*")
+            self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+
+    def options(self) -> None:
+        self.set_status(204)
+        self.set_header("Allow", "GET, POST, OPTIONS")
+        self.finish()
+
+    async def post(self) -> None:
+        headers = self.request.headers
+        content_type, accept = headers.get("Content-Type", ""), headers.get("Accept", "")
+        self._answer(await answer_post(self._engine, content_type, accept, self.request.body))
+
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        accept = self.request.headers.get("Accept", "")
+        if self.request.headers.get("Upgrade", "").lower() == "websocket":
+            await self._upgrade(*args, **kwargs)
+        elif self._page is not None and "text/html" in accept and not self.request.query:
+            self.set_header("Content-Type", "text/html; charset=utf-8")
+            self.finish(self._page)
+        else:
+            parameters = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+            self._answer(await answer_get(self._engine, parameters, accept))
+
+    def _answer(self, answer: Answer) -> None:
+        self.set_status(answer.status)
+        self.set_header("Content-Type", answer.content_type)
+        if answer.allow is not None:
+            self.set_header("Allow", answer.allow)
+        self.finish(answer.body)
+
+    # WebSocket
+
+    async def _upgrade(self, *args: Any, **kwargs: Any) -> None:
+        if self._rules.open >= self._rules.max_connections:
+            self.set_header("Retry-After", "5")
+            self.write_json(503, error_body(f"there are {self._rules.max_connections} connections already"))
+            return
+        await super().get(*args, **kwargs)
+
+    def check_origin(self, origin: str) -> bool:
+        return not self._rules.origins or origin.lower() in self._rules.origins
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        self._protocol = select_protocol(subprotocols)
+        return self._protocol
+
+    def open(self, *_args: str, **_kwargs: str) -> None:
+        self._rules.open += 1
+        self._counted = True
+        if self._protocol is None:
+            self._shut(CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE, CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE.reason)
+            return
+        self.set_nodelay(True)
+        stream = self.ws_connection.stream  # type: ignore[union-attr]
+        assert isinstance(stream, IOStream)
+        agent = self.request.headers.get("User-Agent")
+        info = ConnectionInfo(self.request.remote_ip or "", self._protocol, agent)
+        self._inbox = self._open_connection(SocketTransport(stream, self._shut), info)
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        if isinstance(message, bytes):
+            self._shut(CloseCode.UNSUPPORTED_DATA, CloseCode.UNSUPPORTED_DATA.reason)
+            return None
+        return self._inbox.received(message) if self._inbox is not None else None
+
+    def on_close(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._rules.open -= 1
+        if self._inbox is not None:
+            self._inbox.closed(self.close_code, self.close_reason)
+            self._inbox = None
+
+    def _shut(self, code: int, reason: str) -> None:
+        with contextlib.suppress(Exception):  # the stream may be gone by now
+            self.close(code, fit_reason(reason))
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        return ipaddress.ip_address((address or "").split("%")[0]).is_loopback
+    except ValueError:
+        return False

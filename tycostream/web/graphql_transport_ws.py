@@ -1,0 +1,198 @@
+"""The protocol graphql-transport-ws as a state machine. It knows no web framework, no clock and no GraphQL.
+
+Rules: enisdenjo/graphql-ws, PROTOCOL.md. What it may do to its socket is a `Peer`; who carries out operations is
+`Operations`.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from tycostream.web.close_codes import CloseCode
+
+NAME = "graphql-transport-ws"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A GraphQL request as a client sends it."""
+
+    query: str
+    operation_name: str | None = None
+    variables: Mapping[str, Any] | None = None
+    extensions: Mapping[str, Any] | None = None
+
+
+class Peer(Protocol):
+    """What the protocol may do to its socket."""
+
+    def send(self, text: str) -> None:
+        """Send one text message."""
+
+    def close(self, code: CloseCode, reason: str | None = None) -> None:
+        """Close after what has been sent."""
+
+
+class Operations(Protocol):
+    """Who carries out what the client asks for."""
+
+    def start_operation(self, operation_id: str, request: Request) -> None:
+        """Start it: results, an error or its completion follow through the protocol's `send_...`."""
+
+    def stop_operation(self, operation_id: str) -> None:
+        """The client wants no more of it; nothing may follow."""
+
+
+class _Phase(enum.Enum):
+    NEW = "waiting for connection_init"
+    READY = "acknowledged"
+    CLOSED = "closed"
+
+
+class GraphqlTransportWs:
+    """One connection's side of the protocol."""
+
+    def __init__(self, peer: Peer, operations: Operations) -> None:
+        self._peer = peer
+        self._operations = operations
+        self._phase = _Phase.NEW
+        self._active: set[str] = set()
+
+    @property
+    def active(self) -> Collection[str]:
+        """The ids of the operations that run."""
+        return self._active
+
+    # What the client says
+
+    def received(self, text: str) -> None:
+        """One text frame from the client."""
+        if self._phase is _Phase.CLOSED:
+            return
+        try:
+            message = orjson.loads(text)
+        except (orjson.JSONDecodeError, UnicodeEncodeError):
+            self._close(CloseCode.BAD_REQUEST, "Invalid message: not JSON")
+            return
+        if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+            self._close(CloseCode.BAD_REQUEST, "Invalid message: expected an object with a string 'type'")
+            return
+        payload = message.get("payload")
+        match message["type"]:
+            case "connection_init":
+                self._on_init(payload)
+            case "subscribe":
+                self._on_subscribe(message.get("id"), payload)
+            case "complete":
+                self._on_complete(message.get("id"))
+            case "ping":
+                if self._valid_payload("ping", payload):
+                    self._send("pong", payload=payload) if payload is not None else self._send("pong")
+            case "pong":
+                self._valid_payload("pong", payload)
+            case other:
+                self._close(CloseCode.BAD_REQUEST, f"Invalid message: unknown type '{other[:40]}'")
+
+    def init_timed_out(self) -> None:
+        """The client has had its time to say connection_init."""
+        if self._phase is _Phase.NEW:
+            self._close(CloseCode.INITIALISATION_TIMEOUT)
+
+    def _on_init(self, payload: Any) -> None:
+        if self._phase is not _Phase.NEW:
+            self._close(CloseCode.TOO_MANY_INITIALISATIONS)
+        elif self._valid_payload("connection_init", payload):
+            self._phase = _Phase.READY
+            self._send("connection_ack")
+
+    def _on_subscribe(self, operation_id: Any, payload: Any) -> None:
+        if self._phase is not _Phase.READY:
+            self._close(CloseCode.UNAUTHORIZED)
+            return
+        if not isinstance(operation_id, str) or not operation_id:
+            self._close(CloseCode.BAD_REQUEST, "Invalid message: 'subscribe' needs an 'id', a non-empty string")
+            return
+        request = _request(payload)
+        if isinstance(request, str):
+            self._close(CloseCode.BAD_REQUEST, f"Invalid message: {request}")
+        elif operation_id in self._active:
+            self._close(CloseCode.SUBSCRIBER_EXISTS, f"Subscriber for {operation_id} already exists")
+        else:
+            self._active.add(operation_id)
+            self._operations.start_operation(operation_id, request)
+
+    def _on_complete(self, operation_id: Any) -> None:
+        if not isinstance(operation_id, str) or not operation_id:
+            self._close(CloseCode.BAD_REQUEST, "Invalid message: 'complete' needs an 'id', a non-empty string")
+        elif operation_id in self._active:
+            self._active.remove(operation_id)
+            self._operations.stop_operation(operation_id)
+
+    def _valid_payload(self, kind: str, payload: Any) -> bool:
+        if payload is None or isinstance(payload, dict):
+            return True
+        self._close(CloseCode.BAD_REQUEST, f"Invalid message: the payload of '{kind}' must be an object or null")
+        return False
+
+    # What the client is told
+
+    def next_prefix(self, operation_id: str) -> bytes:
+        """What stands before a result in a `next` message; behind it stands a brace."""
+        return b'{"id":%s,"type":"next","payload":' % _text(operation_id).encode()
+
+    def send_next(self, operation_id: str, result: Mapping[str, Any]) -> None:
+        """A result of an operation that runs."""
+        if operation_id in self._active:
+            self._peer.send(f"{self.next_prefix(operation_id).decode()}{_text(result)}}}")
+
+    def send_error(self, operation_id: str, errors: Sequence[Mapping[str, Any]]) -> None:
+        """The operation could not be carried out, or ends with an error. Its id is free again."""
+        if operation_id in self._active:
+            self._active.remove(operation_id)
+            self._send("error", id=operation_id, payload=list(errors))
+
+    def send_complete(self, operation_id: str) -> None:
+        """The operation has ended. Its id is free again."""
+        if operation_id in self._active:
+            self._active.remove(operation_id)
+            self._send("complete", id=operation_id)
+
+    def _send(self, kind: str, **rest: Any) -> None:
+        self._peer.send(_text({"type": kind} | rest))
+
+    def _close(self, code: CloseCode, reason: str | None = None) -> None:
+        self._phase = _Phase.CLOSED
+        self._peer.close(code, reason if reason is not None else code.reason)
+
+
+def _text(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, orjson.JSONEncodeError):  # integers beyond 64 bits, from a ping's payload
+        return json.dumps(value)
+
+
+def _request(payload: Any) -> Request | str:
+    """The request, or what is wrong with the payload."""
+    if not isinstance(payload, dict):
+        return "the payload of 'subscribe' must be an object"
+    if not isinstance(payload.get("query"), str):
+        return "the payload's 'query' must be a string"
+    operation_name = payload.get("operationName")
+    if operation_name is not None and not isinstance(operation_name, str):
+        return "the payload's 'operationName' must be a string or null"
+    for name in ("variables", "extensions"):
+        if payload.get(name) is not None and not isinstance(payload[name], dict):
+            return f"the payload's '{name}' must be an object or null"
+    return Request(payload["query"], operation_name, payload.get("variables"), payload.get("extensions"))
+
+
+def select_protocol(offered: Sequence[str]) -> str | None:
+    """The protocol to speak with a client that offers these; None where there is none."""
+    return NAME if NAME in offered else None

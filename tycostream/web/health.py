@@ -1,0 +1,47 @@
+"""Is the service well, and are new clients welcome? What load balancers and people at night ask first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How a source stands: IDLE, CONNECTING, LIVE, STALE or FAILED; `since` in seconds since 1970."""
+
+    name: str
+    state: str
+    reason: str | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """`ready`: new clients are welcome."""
+
+    ready: bool
+    sources: tuple[SourceStatus, ...]
+
+
+_TROUBLED = ("STALE", "FAILED")
+
+
+def health(status: ServiceStatus) -> tuple[int, dict[str, Any]]:
+    """Status code and body of /health: 503 where no source can be served, `degraded` where one is stale or failed."""
+    troubled = [source for source in status.sources if source.state in _TROUBLED]
+    failed = [source for source in status.sources if source.state == "FAILED"]
+    served = not status.sources or len(failed) < len(status.sources)
+    body = {
+        "status": "failed" if not served else "degraded" if troubled else "ok",
+        "sources": {
+            source.name: {"state": source.state, "reason": source.reason, "since": source.since}
+            for source in status.sources
+        },
+    }
+    return (200 if served else 503), body
+
+
+def readiness(status: ServiceStatus) -> tuple[int, dict[str, Any]]:
+    """Status code and body of /ready."""
+    return (200 if status.ready else 503), {"ready": status.ready}

@@ -1,0 +1,146 @@
+"""GraphQL over HTTP: what a request says and what is answered. It knows no web framework.
+
+Rules: the GraphQL-over-HTTP draft (graphql/graphql-over-http): a response of type application/graphql-response+json says
+by its status whether the request could be executed; one of type application/json has status 200 for whatever was
+well-formed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tycostream.graphql import Engine, RequestError, SubscriptionPlan
+from tycostream.web.graphql_transport_ws import Request
+
+GRAPHQL_RESPONSE = "application/graphql-response+json"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response. `allow` lists the methods where the status is 405."""
+
+    status: int
+    content_type: str
+    body: bytes
+    allow: str | None = None
+
+
+class HttpError(Exception):
+    """The request is not understood."""
+
+    def __init__(self, status: int, message: str, allow: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.allow = allow
+
+
+def error_body(message: str, code: str | None = None) -> dict[str, Any]:
+    """The one shape of every error that is answered over HTTP."""
+    error: dict[str, Any] = {"message": message}
+    if code is not None:
+        error["extensions"] = {"code": code}
+    return {"errors": [error]}
+
+
+async def answer_post(engine: Engine, content_type: str, accept: str, body: bytes) -> Answer:
+    """Answer a POST."""
+    return await _answer(engine, accept, lambda: _request_of_body(content_type, body), mutations=True)
+
+
+async def answer_get(engine: Engine, parameters: Mapping[str, str], accept: str) -> Answer:
+    """Answer a GET with these query parameters."""
+    return await _answer(engine, accept, lambda: _request_of_parameters(parameters), mutations=False)
+
+
+async def _answer(engine: Engine, accept: str, read: Callable[[], Request], *, mutations: bool) -> Answer:
+    accepted = response_type(accept)
+    content_type = accepted or JSON
+    try:
+        if accepted is None:
+            raise HttpError(406, f"answers are {GRAPHQL_RESPONSE} or {JSON}")
+        request = read()
+        plan = engine.prepare(request.query, request.operation_name, request.variables)
+        if isinstance(plan, SubscriptionPlan):
+            hint = "subscriptions need a WebSocket: connect to this address with the protocol graphql-transport-ws"
+            allow = None if mutations else "POST"
+            return _json(405 if allow else 400, content_type, error_body(hint, "SUBSCRIPTION_OVER_HTTP"), allow)
+        return _json(200, content_type, await engine.execute(plan))
+    except HttpError as error:
+        return _json(error.status, content_type, error_body(str(error), "BAD_REQUEST"), error.allow)
+    except RequestError as error:
+        return _json(400 if content_type == GRAPHQL_RESPONSE else 200, content_type, {"errors": error.errors})
+
+
+def _json(status: int, content_type: str, value: Mapping[str, Any], allow: str | None = None) -> Answer:
+    try:
+        body = orjson.dumps(value)
+    except TypeError:  # integers beyond 64 bits
+        body = json.dumps(value).encode()
+    return Answer(status, f"{content_type}; charset=utf-8", body, allow)
+
+
+def response_type(accept: str) -> str | None:
+    """The type to answer with for this Accept header; None where neither of ours is accepted."""
+    if not accept.strip():
+        return JSON
+    best, quality = None, 0.0
+    for part in accept.split(","):
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            if name.strip() == "q":
+                try:
+                    weight = float(value)
+                except ValueError:
+                    weight = 0.0
+        found = media if media in (GRAPHQL_RESPONSE, JSON) else (JSON if media in ("*/*", "application/*") else None)
+        if found is not None and weight > quality:
+            best, quality = found, weight
+    return best
+
+
+def _request_of_body(content_type: str, body: bytes) -> Request:
+    media, _, parameters = content_type.partition(";")
+    if media.strip().lower() != JSON:
+        raise HttpError(415, f"the Content-Type must be {JSON}, not {media.strip() or 'missing'!r}")
+    charset = parameters.lower().partition("charset=")[2].strip().strip('"')
+    if charset and charset not in ("utf-8", "utf8"):
+        raise HttpError(415, f"the charset must be utf-8, not {charset}")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise HttpError(400, f"the body is not JSON: {error.msg}") from None
+    if not isinstance(value, dict):
+        raise HttpError(400, "the body must be a JSON object with a 'query'")
+    return _request(value)
+
+
+def _request_of_parameters(parameters: Mapping[str, str]) -> Request:
+    value: dict[str, Any] = dict(parameters)
+    for name in ("variables", "extensions"):
+        if name in value:
+            try:
+                value[name] = orjson.loads(value[name])
+            except orjson.JSONDecodeError:
+                raise HttpError(400, f"'{name}' is not JSON") from None
+    return _request(value)
+
+
+def _request(value: Mapping[str, Any]) -> Request:
+    query = value.get("query")
+    if not isinstance(query, str):
+        raise HttpError(400, "'query' must be a string")
+    operation_name = value.get("operationName")
+    if operation_name is not None and not isinstance(operation_name, str):
+        raise HttpError(400, "'operationName' must be a string or null")
+    for name in ("variables", "extensions"):
+        if value.get(name) is not None and not isinstance(value[name], dict):
+            raise HttpError(400, f"'{name}' must be an object or null")
+    return Request(query, operation_name, value.get("variables"), value.get("extensions"))
