@@ -58,7 +58,7 @@ Companion = Callable[["Service"], Coroutine[Any, Any, None]]
 
 
 class Service:
-    """A running tycostream: `start`, then `stop`. `port` is where it listens."""
+    """A running tycostream: `start`, then `stop`. `port` is where it listens, `database` what it follows."""
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
         if settings.database.type not in SUPPORTED:
@@ -67,6 +67,7 @@ class Service:
         self.settings = settings
         self.catalog = catalog
         self.port = 0
+        self.database: ConnectionParameters | None = None
         self._directory: dict[tuple[str, str], ActorRef[Any]] = {}
         self._board = SourceBoard()
         self._connections = count(1)
@@ -84,8 +85,8 @@ class Service:
     async def start(self) -> None:
         """Start the embedded database if it is wanted, the actors, the web server. Raises DatabaseError, OSError."""
         try:
-            parameters = await self._database()
-            await self._start_actors(parameters)
+            self.database = await self._database()
+            await self._start_actors(self.database)
             self._listen()
         except BaseException:
             await self.stop()
