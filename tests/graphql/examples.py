@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
@@ -107,3 +108,8 @@ class Shelf:
 def engine(rows: Sequence[Row] = (ROW,), limits: Limits | None = None) -> Engine:
     """An engine over these rows of `trades`."""
     return Engine(CATALOG, limits or Limits(), Shelf(rows))
+
+
+def ordered(text: str | bytes) -> object:
+    """JSON as nested lists of pairs: equal where values are equal (12 is 12.0) and members have the same order."""
+    return json.loads(text, object_pairs_hook=list)
