@@ -110,6 +110,10 @@ class GraphQLClient:
         await self.send({"id": operation_id, "type": "subscribe", "payload": payload})
         return subscription
 
+    def owns(self, subscription: ClientSubscription) -> bool:
+        """Whether the subscription is this client's."""
+        return any(one is subscription for one in self._subscriptions.values())
+
     async def complete(self, subscription: ClientSubscription) -> None:
         """End a subscription."""
         for operation_id, one in list(self._subscriptions.items()):
