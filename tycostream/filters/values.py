@@ -1,0 +1,196 @@
+"""How values compare: for each column type, the database's text and a client's operand become values of one order.
+
+The orders are PostgreSQL's. Whatever can't be read raises ValueError: in an operand with what would be valid, in a row (where the
+database holds something else than the schema file says) it makes a comparison unknown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from tycostream.filters import documents, moments
+from tycostream.model import Column, ColumnType
+
+
+class _Greatest:
+    """NaN as PostgreSQL orders it: equal to itself and above every number."""
+
+    def __eq__(self, other: object) -> bool:
+        return other is self
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __lt__(self, _other: object) -> bool:
+        return False
+
+    def __le__(self, other: object) -> bool:
+        return other is self
+
+    def __gt__(self, other: object) -> bool:
+        return other is not self
+
+    def __ge__(self, _other: object) -> bool:
+        return True
+
+
+NAN: Final = _Greatest()
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """The values of one column.
+
+    `read` takes the database's text, `operand` what a client gave; both give comparable, hashable values. `canonical`, where a
+    value has exactly one text in this database, gives that text: equality is then a comparison of texts.
+    """
+
+    read: Callable[[str], Any]
+    operand: Callable[[object], Any]
+    canonical: Callable[[Any], str] | None = None
+
+
+def domain_of(column: Column) -> Domain:
+    """The domain of a column."""
+    if column.enum is not None:
+        return _enum_domain(column.enum.values)
+    return _DOMAINS[column.type]
+
+
+def text_operand(value: object) -> str:
+    """A text that PostgreSQL can hold."""
+    if not isinstance(value, str):
+        raise ValueError(f"{shown(value)} is not a text")
+    if "\0" in value:
+        raise ValueError("a text can't hold the character NUL")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text can't hold half of a surrogate pair") from None
+    return value
+
+
+def shown(value: object) -> str:
+    """A value for an error message, cut where it is long."""
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    text = text.encode("ascii", "backslashreplace").decode() if not text.isprintable() else text
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_DIGITS = 4000
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and len(value) <= _DIGITS and _INTEGER.fullmatch(value.strip()):
+        return int(value)
+    raise ValueError(f'{shown(value)} is not a whole number, such as 42 or "42"')
+
+
+def _float(text: str) -> Any:
+    number = float(text)
+    return NAN if number != number else number
+
+
+def _float_operand(value: object) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{shown(value)} is not a number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f'{shown(value)} is not a number, such as 1.5, or "NaN" or "Infinity"') from None
+    if math.isinf(number) and not (isinstance(value, str) and "inf" in value.lower()):
+        raise ValueError(f"{shown(value)} is beyond the largest Float")
+    return NAN if number != number else number
+
+
+def _decimal(text: str) -> Any:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"not a number: {text}") from None
+    return NAN if number.is_nan() else number
+
+
+def _decimal_operand(value: object) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"{shown(value)} is not a number")
+    text = str(value).strip()
+    if len(text) > _DIGITS or "_" in text or "snan" in text.lower():
+        raise ValueError(f"{shown(value)} is not a number")
+    try:
+        return _decimal(text)
+    except ValueError:
+        raise ValueError(f'{shown(value)} is not a number, such as "12.50", or "NaN" or "Infinity"') from None
+
+
+_UUID = re.compile(r"[0-9a-f]{4}(-?[0-9a-f]{4}){7}")
+
+
+def _uuid_operand(value: object) -> str:
+    text = value.lower() if isinstance(value, str) else ""
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1]
+    if not _UUID.fullmatch(text):
+        raise ValueError(f"{shown(value)} is not a UUID, such as a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")
+    digits = text.replace("-", "")
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _boolean(text: str) -> bool:
+    if text in ("t", "true"):
+        return True
+    if text in ("f", "false"):
+        return False
+    raise ValueError(f"not a boolean: {text}")
+
+
+def _boolean_operand(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{shown(value)} is not true or false")
+    return value
+
+
+def _enum_domain(values: tuple[str, ...]) -> Domain:
+    ranks = {value: rank for rank, value in enumerate(values)}
+
+    def read(text: str) -> int:
+        # A label that the schema file does not know has no place in the order
+        rank = ranks.get(text)
+        if rank is None:
+            raise ValueError(f"unknown label {text}")
+        return rank
+
+    def operand(value: object) -> int:
+        if not isinstance(value, str) or value not in ranks:
+            raise ValueError(f"{shown(value)} is not one of {', '.join(values)}")
+        return ranks[value]
+
+    return Domain(read, operand, values.__getitem__)
+
+
+def _same(text: str) -> str:
+    return text
+
+
+_DOMAINS: dict[ColumnType, Domain] = {
+    ColumnType.INTEGER: Domain(int, _integer, str),
+    ColumnType.BIGINT: Domain(int, _integer, str),
+    ColumnType.FLOAT: Domain(_float, _float_operand),
+    ColumnType.NUMERIC: Domain(_decimal, _decimal_operand),
+    ColumnType.STRING: Domain(_same, text_operand, _same),
+    ColumnType.UUID: Domain(_same, _uuid_operand, _same),
+    ColumnType.BOOLEAN: Domain(_boolean, _boolean_operand, lambda value: "t" if value else "f"),
+    ColumnType.TIMESTAMP: Domain(moments.read_timestamp, moments.timestamp_operand),
+    ColumnType.DATE: Domain(moments.read_date, moments.date_operand),
+    ColumnType.TIME: Domain(moments.read_time, moments.time_operand),
+    ColumnType.JSON: Domain(documents.read_json, documents.json_operand),
+    ColumnType.ARRAY: Domain(documents.read_array, documents.array_operand),
+}
