@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -14,13 +15,17 @@ from tycostream.graphql import Engine
 from tycostream.web.base import BaseHandler, NotFoundHandler
 from tycostream.web.debug import ActorsHandler, ListActors
 from tycostream.web.graphql_handler import GraphQLHandler, OpenConnection, SocketRules
-from tycostream.web.health import ServiceStatus
-from tycostream.web.health_handlers import HealthHandler, ReadyHandler
+from tycostream.web.health import ServiceStatus, health, readiness
+from tycostream.web.health_handlers import StatusHandler
+from tycostream.web.page import Page
 
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """How the server behaves; times in seconds, sizes in bytes. `ping` 0 sends none."""
+    """How the server behaves; times in seconds, sizes in bytes. `ping` 0 sends none.
+
+    `request_seconds`: how long an HTTP connection may wait for its next request, and how long a body may take.
+    """
 
     ui: bool = False
     origins: frozenset[str] = frozenset()
@@ -28,6 +33,7 @@ class WebConfig:
     max_message_bytes: int = 1_048_576
     ping: float = 12.0
     debug_open: bool = False
+    request_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +49,32 @@ class Services:
 class PageHandler(BaseHandler):
     """The page in which a person can query and subscribe."""
 
-    def initialize(self, page: bytes) -> None:
+    def initialize(self, page: Page) -> None:
         self._page = page
 
     def get(self) -> None:
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(self._page)
+        self.write_page(self._page)
+
+    head = get
 
 
 def make_application(services: Services, config: WebConfig) -> Application:
     """All routes."""
-    page = resources.files("tycostream.web").joinpath("static/query.html").read_bytes() if config.ui else None
+    page = None
+    if config.ui:
+        page = Page(resources.files("tycostream.web").joinpath("static/query.html").read_text(encoding="utf-8"))
     graphql = {
         "engine": services.engine,
         "rules": SocketRules(config.origins, config.max_connections),
         "open_connection": services.open_connection,
         "page": page,
+        "max_body": config.max_message_bytes,
     }
     actors = {"actors": services.actors, "open_to_all": config.debug_open}
     routes = [
         ("/graphql", GraphQLHandler, graphql),
-        ("/health", HealthHandler, {"status": services.status}),
-        ("/ready", ReadyHandler, {"status": services.status}),
+        ("/health", StatusHandler, {"status": services.status, "judge": health}),
+        ("/ready", StatusHandler, {"status": services.status, "judge": readiness}),
         ("/debug/actors", ActorsHandler, actors),
         ("/debug/actors/(.+)", ActorsHandler, actors),
     ]
@@ -82,6 +92,12 @@ def make_application(services: Services, config: WebConfig) -> Application:
 def listen(application: Application, config: WebConfig, port: int, host: str) -> tuple[HTTPServer, int]:
     """Serve on a port (0: any free one) and say which. Raises OSError where it is taken."""
     sockets = bind_sockets(port, address=host or None, backlog=1024)
-    server = HTTPServer(application, max_body_size=config.max_message_bytes, max_header_size=65536)
+    server = HTTPServer(
+        application,
+        max_body_size=sys.maxsize,  # the handlers bound what they keep: see BaseHandler
+        max_header_size=65536,
+        idle_connection_timeout=config.request_seconds,
+        body_timeout=config.request_seconds,
+    )
     server.add_sockets(sockets)
     return server, int(sockets[0].getsockname()[1])

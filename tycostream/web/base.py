@@ -1,35 +1,82 @@
-"""What all HTTP handlers share: one shape for errors, no traces, no version in the headers."""
+"""What all HTTP handlers share: one shape for errors, bounded bodies, no traces, no version in the headers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-from tornado.web import RequestHandler
+from tornado.web import RequestHandler, stream_request_body
 
 from tycostream.web.http import error_body
+from tycostream.web.json_text import dump
+from tycostream.web.page import Page
 
 
+@stream_request_body
 class BaseHandler(RequestHandler):
-    """A handler whose errors are `{"errors": [{"message"}]}`."""
+    """A handler whose errors are `{"errors": [{"message"}]}`.
+
+    It keeps a request's body up to `max_body_bytes` and throws the rest away as it comes; Tornado would answer a body
+    that is too long with an empty 400.
+    """
+
+    max_body_bytes = 0
 
     def set_default_headers(self) -> None:
         self.set_header("Server", "tycostream")
         self.set_header("X-Content-Type-Options", "nosniff")
 
+    def prepare(self) -> None:
+        self._body = bytearray()
+        self._body_bytes = 0
+        length = self.request.headers.get("Content-Length", "0")
+        if self.max_body_bytes and length.isdecimal() and int(length) > self.max_body_bytes:
+            self._refuse_body()
+
+    def data_received(self, chunk: bytes) -> None:
+        self._body_bytes += len(chunk)
+        if self._body_bytes <= self.max_body_bytes:
+            self._body += chunk
+
+    def read_body(self) -> bytes | None:
+        """The request's body; None where it was too long, which has been answered."""
+        if self._body_bytes <= self.max_body_bytes:
+            return bytes(self._body)
+        self._refuse_body()
+        return None
+
+    def _refuse_body(self) -> None:
+        self.write_json(413, error_body(f"the body may have {self.max_body_bytes} bytes at most"))
+
     def write_json(self, status: int, value: Mapping[str, Any]) -> None:
         """Answer with JSON."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(orjson.dumps(value, default=str))
+        self.finish(dump(value))
+
+    def write_page(self, page: Page) -> None:
+        """Answer with a page for people."""
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Content-Security-Policy", page.policy)
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.finish(page.html.encode())
 
     def write_error(self, status_code: int, **_kwargs: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self._methods()))
         self.write_json(status_code, error_body(self._reason if status_code < 500 else "Internal error"))
+
+    def _methods(self) -> list[str]:
+        return [
+            name
+            for name in self.SUPPORTED_METHODS
+            if getattr(type(self), name.lower()) is not getattr(RequestHandler, name.lower())
+        ]
 
 
 class NotFoundHandler(BaseHandler):
     """Every other path."""
 
     def prepare(self) -> None:
+        super().prepare()
         self.write_json(404, error_body("there is nothing here; GraphQL is at /graphql"))

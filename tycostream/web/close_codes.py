@@ -22,7 +22,6 @@ class CloseCode(enum.IntEnum):
         return member
 
     GOING_AWAY = 1001, "the server is being stopped"
-    UNSUPPORTED_DATA = 1003, "only text frames are understood"
     MESSAGE_TOO_BIG = 1009, "message too big"
     SERVICE_RESTART = 1012, "an error ended this connection; please come back"
     TRY_AGAIN_LATER = 1013, "too slow"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from html import escape
 from typing import Any
-
-from tornado.web import HTTPError
+from urllib.parse import quote
 
 from tycostream.web.base import BaseHandler
-from tycostream.web.graphql_handler import is_loopback
+from tycostream.web.http import error_body
+from tycostream.web.page import Page
 
 ListActors = Callable[[str | None, str | None], Awaitable[Sequence[dict[str, Any]]]]
 """Descriptions of the actors of a kind, or with a urn; None for all."""
+
+PAGE_ACTORS = 500
+"""Actors on one page; JSON has them all."""
 
 
 class ActorsHandler(BaseHandler):
@@ -24,63 +28,99 @@ class ActorsHandler(BaseHandler):
         self._open_to_all = open_to_all
 
     def prepare(self) -> None:
+        super().prepare()
         # A proxy on this machine passes on the requests of others
         forwarded = any(name in self.request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-Ip"))
         if not self._open_to_all and (forwarded or not is_loopback(self.request.remote_ip)):
-            raise HTTPError(
-                403, reason="debug pages are for this machine alone; set DEBUG_ACCESS=any to open them to everybody"
-            )
+            hint = "debug pages are for this machine alone; set DEBUG_ACCESS=any to open them to everybody"
+            self.write_json(403, error_body(hint))
 
     async def get(self, urn: str | None = None) -> None:
         actors = await self._actors(self.get_query_argument("kind", None), urn)
-        if urn is not None and not actors:
-            raise HTTPError(404, reason="there is no such actor")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Vary", "Accept")
         wants_page = "text/html" in self.request.headers.get("Accept", "")
-        if self.get_query_argument("format", "html" if wants_page else "json") == "json":
-            self.write_json(200, {"actors": list(actors)} if urn is None else actors[0])
+        if urn is not None and not actors:
+            self.write_json(404, error_body("there is no such actor"))
+        elif self.get_query_argument("format", "html" if wants_page else "json") == "json":
+            self.set_header("Content-Type", "application/json; charset=utf-8")
+            self.finish(json.dumps({"actors": list(actors)} if urn is None else actors[0], default=str).encode())
         else:
-            self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(page(actors))
+            self.write_page(page(actors, self.get_query_argument("refresh", "")))
+
+
+def is_loopback(address: str | None) -> bool:
+    """Whether an address is this machine's own."""
+    try:
+        parsed = ipaddress.ip_address((address or "").split("%")[0])
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback
 
 
 _STYLE = """
-:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
-body { margin: 1.5rem auto; max-width: 75rem; padding: 0 1rem; }
+:root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; --line: color-mix(in srgb, currentColor 18%, transparent); }
+body { margin: 1.5rem auto; max-width: 80rem; padding: 0 1rem; }
+nav { opacity: .8; margin-bottom: 1rem; }
 table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; 
-         border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.child td:first-child { padding-left: 2rem; }
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85em; }
 .failed, .restarting, .error { color: light-dark(#b00020, #ff8a80); }
-.up { opacity: .7; }
-"""
+"""  # noqa: E501
+
+_LINKS = (
+    ("/debug/actors", "all"),
+    ("/debug/actors?kind=source", "sources"),
+    ("/debug/actors?kind=connection", "connections"),
+    ("?format=json", "JSON"),
+    ("?refresh=2", "refresh every 2 s"),
+)
 
 
-def page(actors: Sequence[dict[str, Any]]) -> str:
-    """The table as HTML, refreshed every two seconds."""
-    rows = "".join(_row(actor) for actor in actors)
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<meta http-equiv=refresh content=2><title>tycostream actors</title><style>{_STYLE}</style>"
-        "<h1>Actors</h1><p class=up><a href='?format=json'>JSON</a> · <a href='?kind=source'>sources</a> · "
-        "<a href='?kind=connection'>connections</a> · <a href='/debug/actors'>all</a></p>"
-        "<table><tr><th>Actor<th>State<th>Up<th>Restarts<th>Inbox<th>Handled<th>What it knows</tr>"
-        f"{rows}</table></html>"
+def page(actors: Sequence[dict[str, Any]], refresh: str = "") -> Page:
+    """The actors as a table, children under their parents; reloaded every `refresh` seconds where that is a number."""
+    ordered = _by_parent(actors)
+    links = " · ".join(f'<a href="{escape(address)}">{text}</a>' for address, text in _LINKS)
+    again = f'<meta http-equiv="refresh" content="{int(refresh)}">' if refresh.isdecimal() and len(refresh) < 5 else ""
+    more = len(ordered) - PAGE_ACTORS
+    note = f"<p>{more} more are in the JSON.</p>" if more > 0 else ""
+    return Page(
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<link rel="icon" href="data:,">{again}<title>tycostream actors</title><style>{_STYLE}</style>'
+        f"<h1>Actors</h1><nav>{links}</nav>"
+        "<table><thead><tr><th>Actor<th>State<th>Up<th>Restarts<th>Inbox<th>Handled<th>What it knows</thead>"
+        f"<tbody>{''.join(_row(actor, depth) for actor, depth in ordered[:PAGE_ACTORS])}</tbody></table>{note}</html>"
     )
 
 
-def _row(actor: dict[str, Any]) -> str:
-    child = " class=child" if actor["parent"] else ""
-    urn = actor["urn"]
-    name = escape(f"{actor['kind']} {actor['name']}")
-    link = f"<a href='/debug/actors/{escape(urn, quote=True)}'>{name}</a>" if urn else name
-    error = f"<div class=error>{escape(actor['last_error'])}</div>" if actor["last_error"] else ""
+def _by_parent(actors: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], int]]:
+    """Every actor after its parent, with 1 for those whose parent is listed: the supervisor is the parent of all."""
+    urns = {actor["urn"] for actor in actors if actor["urn"] is not None}
+    children: dict[str, list[dict[str, Any]]] = {}
+    for actor in actors:
+        if actor["parent"] in urns:
+            children.setdefault(actor["parent"], []).append(actor)
+    ordered = []
+    for actor in actors:
+        if actor["parent"] not in urns:
+            ordered.append((actor, 0))
+            ordered += [(child, 1) for child in children.get(actor["urn"], ())]
+    return ordered
+
+
+def _row(actor: dict[str, Any], depth: int) -> str:
+    name, state = escape(f"{actor['kind']} {actor['name']}"), escape(actor["state"])
+    if actor["urn"]:
+        name = f'<a href="/debug/actors/{quote(actor["urn"], safe=":")}">{name}</a>'
+    error = f'<div class="error">{escape(actor["last_error"])}</div>' if actor["last_error"] else ""
     details = escape(json.dumps(actor["details"], indent=1, ensure_ascii=False, default=str))
+    shut = "" if actor["kind"] == "connection" else " open"
     return (
-        f"<tr{child}><td>{link}{error}<td class='{escape(actor['state'])}'>{escape(actor['state'])}"
-        f"<td class=number>{actor['uptime_seconds']:.0f} s<td class=number>{actor['restarts']}"
-        f"<td class=number>{actor['inbox_depth']}<td class=number>{actor['messages_handled']}"
-        f"<td><details{'' if actor['kind'] == 'connection' else ' open'}><summary>details</summary>"
-        f"<pre>{details}</pre></details></tr>"
+        f'<tr{" class=child" if depth else ""}><td>{name}{error}<td class="{state}">{state}'
+        f'<td class="number">{actor["uptime_seconds"]:.0f} s<td class="number">{actor["restarts"]}'
+        f'<td class="number">{actor["inbox_depth"]}<td class="number">{actor["messages_handled"]}'
+        f"<td><details{shut}><summary>details</summary><pre>{details}</pre></details></tr>"
     )

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tornado.iostream import IOStream
-from tornado.websocket import WebSocketHandler
+from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from tycostream.graphql import Engine
 from tycostream.web.base import BaseHandler
 from tycostream.web.close_codes import CloseCode, fit_reason
 from tycostream.web.graphql_transport_ws import select_protocol
 from tycostream.web.http import Answer, answer_get, answer_post, error_body
+from tycostream.web.page import Page
 from tycostream.web.transport import ConnectionInfo, SocketTransport
+from tycostream.web.websocket import PatientProtocol
 
 
 class Inbox(Protocol):
@@ -45,19 +44,28 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
     """A client's WebSocket until it is handed to its connection; or one request over HTTP."""
 
     def initialize(
-        self, engine: Engine, rules: SocketRules, open_connection: OpenConnection, page: bytes | None
+        self, engine: Engine, rules: SocketRules, open_connection: OpenConnection, page: Page | None, max_body: int
     ) -> None:
         self._engine = engine
         self._rules = rules
         self._open_connection = open_connection
         self._page = page
+        self.max_body_bytes = max_body
         self._inbox: Inbox | None = None
+        self._transport: SocketTransport | None = None
         self._protocol: str | None = None
-        self._counted = False
 
     # HTTP
 
     def prepare(self) -> None:
+        self._open_to_pages()
+        super().prepare()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        self._open_to_pages()
+        super().write_error(status_code, **kwargs)
+
+    def _open_to_pages(self) -> None:
         if self._page is not None:  # CORS is open while the UI is on
             self.set_header("Access-Control-Allow-Origin", "*")
             self.set_header("Access-Control-Allow-Headers", "*")
@@ -69,17 +77,18 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         self.finish()
 
     async def post(self) -> None:
-        headers = self.request.headers
-        content_type, accept = headers.get("Content-Type", ""), headers.get("Accept", "")
-        self._answer(await answer_post(self._engine, content_type, accept, self.request.body))
+        body = self.read_body()
+        if body is not None:
+            headers = self.request.headers
+            content_type, accept = headers.get("Content-Type", ""), headers.get("Accept", "")
+            self._answer(await answer_post(self._engine, content_type, accept, body))
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         accept = self.request.headers.get("Accept", "")
         if self.request.headers.get("Upgrade", "").lower() == "websocket":
             await self._upgrade(*args, **kwargs)
         elif self._page is not None and "text/html" in accept and not self.request.query:
-            self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(self._page)
+            self.write_page(self._page)
         else:
             parameters = {name: self.get_query_argument(name) for name in self.request.query_arguments}
             self._answer(await answer_get(self._engine, parameters, accept))
@@ -87,6 +96,8 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
     def _answer(self, answer: Answer) -> None:
         self.set_status(answer.status)
         self.set_header("Content-Type", answer.content_type)
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Vary", "Accept")
         if answer.allow is not None:
             self.set_header("Allow", answer.allow)
         self.finish(answer.body)
@@ -100,6 +111,11 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
             return
         await super().get(*args, **kwargs)
 
+    def finish(self, chunk: str | bytes | dict[Any, Any] | None = None) -> Any:
+        if isinstance(chunk, str):  # Tornado's words for a handshake that it refuses
+            return self.write_json(self.get_status(), error_body(chunk))
+        return super().finish(chunk)
+
     def check_origin(self, origin: str) -> bool:
         return not self._rules.origins or origin.lower() in self._rules.origins
 
@@ -107,41 +123,50 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         self._protocol = select_protocol(subprotocols)
         return self._protocol
 
+    def get_websocket_protocol(self) -> PatientProtocol | None:
+        protocol = super().get_websocket_protocol()
+        return PatientProtocol(self, False, protocol.params) if isinstance(protocol, WebSocketProtocol13) else None
+
     def open(self, *_args: str, **_kwargs: str) -> None:
         self._rules.open += 1
-        self._counted = True
         if self._protocol is None:
             self._shut(CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE, CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE.reason)
             return
-        self.set_nodelay(True)
-        stream = self.ws_connection.stream  # type: ignore[union-attr]
-        assert isinstance(stream, IOStream)
+        connection = self.ws_connection
+        assert isinstance(connection, PatientProtocol)
+        self._transport = SocketTransport(connection.stream, self._shut, connection.progressed)
         agent = self.request.headers.get("User-Agent")
         info = ConnectionInfo(self.request.remote_ip or "", self._protocol, agent)
-        self._inbox = self._open_connection(SocketTransport(stream, self._shut), info)
+        try:
+            self._inbox = self._open_connection(self._transport, info)
+        except Exception:
+            self.on_connection_close()  # Tornado ends the connection, but tells nobody
+            raise
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
-        if isinstance(message, bytes):
-            self._shut(CloseCode.UNSUPPORTED_DATA, CloseCode.UNSUPPORTED_DATA.reason)
+        if self._inbox is None:
             return None
-        return self._inbox.received(message) if self._inbox is not None else None
+        if isinstance(message, bytes):
+            assert self._transport is not None
+            self._transport.close(
+                CloseCode.BAD_REQUEST, "Invalid message: only text frames of valid UTF-8 are understood"
+            )
+            return None
+        return self._inbox.received(message)
 
     def on_close(self) -> None:
-        if self._counted:
-            self._counted = False
-            self._rules.open -= 1
+        self._rules.open -= 1
+        if self._transport is not None:
+            self._transport.abandon()
         if self._inbox is not None:
             self._inbox.closed(self.close_code, self.close_reason)
             self._inbox = None
 
+    def on_connection_close(self) -> None:
+        if self.get_status() == 101:
+            super().on_connection_close()
+        else:  # WebSocketHandler's knows nothing of requests that are cut off
+            BaseHandler.on_connection_close(self)
+
     def _shut(self, code: int, reason: str) -> None:
-        with contextlib.suppress(Exception):  # the stream may be gone by now
-            self.close(code, fit_reason(reason))
-
-
-def is_loopback(address: str | None) -> bool:
-    """Whether an address is this machine's own."""
-    try:
-        return ipaddress.ip_address((address or "").split("%")[0]).is_loopback
-    except ValueError:
-        return False
+        self.close(code, fit_reason(reason))

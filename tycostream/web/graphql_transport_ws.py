@@ -7,14 +7,12 @@ Rules: enisdenjo/graphql-ws, PROTOCOL.md. What it may do to its socket is a `Pee
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import orjson
-
 from tycostream.web.close_codes import CloseCode
+from tycostream.web.json_text import InvalidJsonError, dump, parse
 
 NAME = "graphql-transport-ws"
 
@@ -76,9 +74,9 @@ class GraphqlTransportWs:
         if self._phase is _Phase.CLOSED:
             return
         try:
-            message = orjson.loads(text)
-        except (orjson.JSONDecodeError, UnicodeEncodeError):
-            self._close(CloseCode.BAD_REQUEST, "Invalid message: not JSON")
+            message = parse(text)
+        except InvalidJsonError as error:
+            self._close(CloseCode.BAD_REQUEST, f"Invalid message: not JSON: {error}")
             return
         if not isinstance(message, dict) or not isinstance(message.get("type"), str):
             self._close(CloseCode.BAD_REQUEST, "Invalid message: expected an object with a string 'type'")
@@ -144,12 +142,12 @@ class GraphqlTransportWs:
 
     def next_prefix(self, operation_id: str) -> bytes:
         """What stands before a result in a `next` message; behind it stands a brace."""
-        return b'{"id":%s,"type":"next","payload":' % _text(operation_id).encode()
+        return b'{"id":%s,"type":"next","payload":' % dump(operation_id)
 
     def send_next(self, operation_id: str, result: Mapping[str, Any]) -> None:
         """A result of an operation that runs."""
         if operation_id in self._active:
-            self._peer.send(f"{self.next_prefix(operation_id).decode()}{_text(result)}}}")
+            self._send("next", id=operation_id, payload=result)
 
     def send_error(self, operation_id: str, errors: Sequence[Mapping[str, Any]]) -> None:
         """The operation could not be carried out, or ends with an error. Its id is free again."""
@@ -164,18 +162,11 @@ class GraphqlTransportWs:
             self._send("complete", id=operation_id)
 
     def _send(self, kind: str, **rest: Any) -> None:
-        self._peer.send(_text({"type": kind} | rest))
+        self._peer.send(dump({"type": kind} | rest).decode())
 
     def _close(self, code: CloseCode, reason: str | None = None) -> None:
         self._phase = _Phase.CLOSED
         self._peer.close(code, reason if reason is not None else code.reason)
-
-
-def _text(value: Any) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except (TypeError, orjson.JSONEncodeError):  # integers beyond 64 bits, from a ping's payload
-        return json.dumps(value)
 
 
 def _request(payload: Any) -> Request | str:

@@ -1,21 +1,21 @@
 """GraphQL over HTTP: what a request says and what is answered. It knows no web framework.
 
-Rules: the GraphQL-over-HTTP draft (graphql/graphql-over-http): a response of type application/graphql-response+json says
-by its status whether the request could be executed; one of type application/json has status 200 for whatever was
-well-formed.
+Rules: the GraphQL-over-HTTP draft (graphql/graphql-over-http): a response of type application/graphql-response+json
+says by its status whether the request could be executed; one of type application/json has status 200 for whatever
+was well-formed.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+from graphql import OperationType, get_operation_ast
 
-from tycostream.graphql import Engine, RequestError, SubscriptionPlan
+from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.web.graphql_transport_ws import Request
+from tycostream.web.json_text import InvalidJsonError, dump, parse
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
@@ -68,8 +68,9 @@ async def _answer(engine: Engine, accept: str, read: Callable[[], Request], *, m
         plan = engine.prepare(request.query, request.operation_name, request.variables)
         if isinstance(plan, SubscriptionPlan):
             hint = "subscriptions need a WebSocket: connect to this address with the protocol graphql-transport-ws"
-            allow = None if mutations else "POST"
-            return _json(405 if allow else 400, content_type, error_body(hint, "SUBSCRIPTION_OVER_HTTP"), allow)
+            return _json(400, content_type, error_body(hint, "SUBSCRIPTION_OVER_HTTP"))
+        if not mutations and _is_mutation(plan):
+            raise HttpError(405, "a mutation needs a POST", allow="POST")
         return _json(200, content_type, await engine.execute(plan))
     except HttpError as error:
         return _json(error.status, content_type, error_body(str(error), "BAD_REQUEST"), error.allow)
@@ -77,12 +78,13 @@ async def _answer(engine: Engine, accept: str, read: Callable[[], Request], *, m
         return _json(400 if content_type == GRAPHQL_RESPONSE else 200, content_type, {"errors": error.errors})
 
 
+def _is_mutation(plan: PreparedQuery) -> bool:
+    operation = get_operation_ast(plan.tree, plan.operation_name)
+    return operation is not None and operation.operation is OperationType.MUTATION
+
+
 def _json(status: int, content_type: str, value: Mapping[str, Any], allow: str | None = None) -> Answer:
-    try:
-        body = orjson.dumps(value)
-    except TypeError:  # integers beyond 64 bits
-        body = json.dumps(value).encode()
-    return Answer(status, f"{content_type}; charset=utf-8", body, allow)
+    return Answer(status, f"{content_type}; charset=utf-8", dump(value), allow)
 
 
 def response_type(accept: str) -> str | None:
@@ -114,9 +116,11 @@ def _request_of_body(content_type: str, body: bytes) -> Request:
     if charset and charset not in ("utf-8", "utf8"):
         raise HttpError(415, f"the charset must be utf-8, not {charset}")
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise HttpError(400, f"the body is not JSON: {error.msg}") from None
+        value = parse(body.decode())
+    except UnicodeDecodeError:
+        raise HttpError(400, "the body is not UTF-8") from None
+    except InvalidJsonError as error:
+        raise HttpError(400, f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise HttpError(400, "the body must be a JSON object with a 'query'")
     return _request(value)
@@ -127,9 +131,9 @@ def _request_of_parameters(parameters: Mapping[str, str]) -> Request:
     for name in ("variables", "extensions"):
         if name in value:
             try:
-                value[name] = orjson.loads(value[name])
-            except orjson.JSONDecodeError:
-                raise HttpError(400, f"'{name}' is not JSON") from None
+                value[name] = parse(value[name])
+            except InvalidJsonError as error:
+                raise HttpError(400, f"'{name}' is not JSON: {error}") from None
     return _request(value)
 
 

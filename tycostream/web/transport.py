@@ -7,7 +7,6 @@ Tornado's own (pings, pongs, the closing handshake), which go through the stream
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from typing import Protocol
 
 from tornado.iostream import IOStream, StreamBufferFullError, StreamClosedError
 
-from tycostream.web.close_codes import fit_reason
+UNSENT_BYTES = 256 * 1024
+"""What the kernel takes beyond what is on its way to a client (TCP_NOTSENT_LOWAT). Its buffer grows to megabytes, and
+what lies in it can't be merged with later changes any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,24 @@ class Transport(Protocol):
 class SocketTransport:
     """A Transport over the stream of a Tornado WebSocket. `on_drained` is called when `pending` is back at 0."""
 
-    def __init__(self, stream: IOStream, close: Callable[[int, str], None]) -> None:
+    def __init__(self, stream: IOStream, close: Callable[[int, str], None], progressed: Callable[[], None]) -> None:
+        """`close` starts the closing handshake; `progressed` is called when the kernel has taken what had waited."""
         self._stream = stream
         self._socket: socket.socket = stream.socket
         self._close = close
+        self._progressed = progressed
+        self._closing = False
         self.bytes_sent = 0
         self.pending = 0
         self.on_drained: Callable[[], None] = lambda: None
+        stream.set_nodelay(True)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT") and self._socket.family in (socket.AF_INET, socket.AF_INET6):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
     def send(self, frames: bytes) -> None:
-        """Send complete frames. On a socket that is gone it does nothing: its end is told elsewhere."""
+        """Send complete frames. On a socket that is closing or gone it does nothing: its end is told elsewhere."""
         stream = self._stream
-        if stream.closed():
+        if self._closing or stream.closed():
             return
         self.bytes_sent += len(frames)
         rest: bytes | memoryview = frames
@@ -76,7 +83,13 @@ class SocketTransport:
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake behind what is pending."""
-        self._close(code, fit_reason(reason))
+        if not self._closing:
+            self._closing = True
+            self._close(code, reason)
+
+    def abandon(self) -> None:
+        """Send no more: somebody else closes the socket."""
+        self._closing = True
 
     def _queue(self, rest: bytes | memoryview) -> None:
         size = len(rest)
@@ -87,10 +100,11 @@ class SocketTransport:
             return
         self.pending += size
 
-        def taken(_future: object) -> None:
+        def taken(_written: object) -> None:
             self.pending -= size
-            if not self.pending and not self._stream.closed():
-                self.on_drained()
+            if not self._stream.closed():
+                self._progressed()
+                if not self.pending:
+                    self.on_drained()
 
-        with contextlib.suppress(StreamClosedError):
-            written.add_done_callback(taken)
+        written.add_done_callback(taken)
