@@ -11,7 +11,7 @@ from tycostream.filters.tree import Comparison, IsNull, Node, OneOf, Test, all_o
 from tycostream.filters.values import Domain, domain_of, shown, text_operand
 from tycostream.model import Column, Source
 
-MOST_LEVELS = 50
+MOST_LEVELS = 100
 MOST_VALUES = 100_000
 
 Path = tuple[str | int, ...]

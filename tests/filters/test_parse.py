@@ -1,0 +1,154 @@
+"""What is wrong in a filter is told with its place, what was found and what would be valid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.filters.test_against_postgres import SOURCE
+from tycostream.filters import OPERATORS, FilterError, FilterIndex, parse_filter
+
+
+@pytest.mark.parametrize(
+    ("where", "path", "message"),
+    [
+        ({"i": {"_eq": None}}, ("i", "_eq"), "null is no operand; ask _is_null"),
+        ({"i": {"_in": [1, None]}}, ("i", "_in", 1), "null is no value; ask _is_null"),
+        ({"i": None}, ("i",), "null is no condition; leave it out, or ask a column's _is_null"),
+        ({"_and": None}, ("_and",), "null is no condition; leave it out, or ask a column's _is_null"),
+        ({"_or": [{"_not": {"i": {"_gt": "x"}}}]}, ("_or", 0, "_not", "i", "_gt"), '"x" is not a whole number, such as 42 or "42"'),
+        ({"i": {"_eq": True}}, ("i", "_eq"), 'True is not a whole number, such as 42 or "42"'),
+        ({"f": {"_eq": "abc"}}, ("f", "_eq"), '"abc" is not a number, such as 1.5, or "NaN" or "Infinity"'),
+        ({"n": {"_eq": "1_0"}}, ("n", "_eq"), '"1_0" is not a number'),
+        ({"u": {"_eq": "abc"}}, ("u", "_eq"), '"abc" is not a UUID, such as a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'),
+        ({"e": {"_eq": "lowest"}}, ("e", "_eq"), '"lowest" is not one of low, middle, high'),
+        ({"b": {"_eq": "t"}}, ("b", "_eq"), '"t" is not true or false'),
+        ({"ts": {"_gt": "2024-02-30"}}, ("ts", "_gt"), '"2024-02-30" is not a timestamp, such as "2024-01-02T03:04:05Z" or "2024-01-02 03:04:05"'),
+        ({"d": {"_gt": "tomorrow"}}, ("d", "_gt"), '"tomorrow" is not a date, such as "2024-01-02"'),
+        ({"t": {"_gt": "25:00"}}, ("t", "_gt"), '"25:00" is not a time, such as "03:04:05" or "03:04:05+02"'),
+        ({"s": {"_eq": "a\0"}}, ("s", "_eq"), "a text can't hold the character NUL"),
+        ({"s": {"_eq": "\ud800"}}, ("s", "_eq"), "a text can't hold half of a surrogate pair"),
+        ({"s": {"_like": "a\\"}}, ("s", "_like"), "a LIKE pattern must not end with a backslash: write \\\\ for one"),
+        ({"s": {"_regex": "(?=a)"}}, ("s", "_regex"), "lookahead and lookbehind, as in (?=...), are not supported"),
+        ({"s": {"_regex": "(a)\\1"}}, ("s", "_regex"), "back-references, as in \\1, are not supported"),
+        ({"s": {"_regex": "[a"}}, ("s", "_regex"), "a bracket expression has no end"),
+        ({"s": {"_regex": "(a"}}, ("s", "_regex"), "not a valid regular expression: missing ): "),
+        ({"s": {"_is_null": 1}}, ("s", "_is_null"), "1 is not true or false"),
+        ({"i": {"_like": "a"}}, ("i", "_like"), 'there is no operator "_like" for this column; there are _eq, _neq'),
+        ({"x": {}}, ("x",), 't has no column "x"; its columns are id, i'),
+        ({"j": {"_eq": "{"}}, ("j", "_eq"), "'{' is not JSON: "),
+        ({"arr": {"_eq": "a,b"}}, ("arr", "_eq"), "'a,b' is not an array, such as"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told(where: Any, path: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(FilterError) as caught:
+        parse_filter(SOURCE, where)
+    assert caught.value.path == path
+    assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"i": {"_eq": 1}}, {"i": {"_in": [1, 1]}}),
+        ({"i": {"_gt": 1, "_lt": 5}}, {"_and": [{"i": {"_lt": 5}}, {"i": {"_gt": 1}}, {}]}),
+        ({"_not": {"i": {"_gt": 1}}}, {"i": {"_lte": 1}}),
+        ({"_not": {"_not": {"s": {"_nlike": "a"}}}}, {"_not": {"s": {"_like": "a"}}}),
+        ({"u": {"_eq": "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"}}, {"u": {"_eq": "a0eebc999c0b4ef8bb6d6bb9bd380a11"}}),
+        (None, {"_and": [{}]}),
+    ],
+)
+def test_filters_that_say_the_same_are_one(one: Any, other: Any) -> None:
+    assert parse_filter(SOURCE, one) == parse_filter(SOURCE, other)
+    assert hash(parse_filter(SOURCE, one)) == hash(parse_filter(SOURCE, other))
+
+
+def test_a_row_that_the_column_cannot_hold_is_unknown_and_no_error() -> None:
+    row = tuple("garbage" for _ in SOURCE.columns)
+    for operator in OPERATORS:
+        for name, operand in {
+            "i": 1,
+            "f": 1.5,
+            "n": "1",
+            "ts": "2024-01-01",
+            "t": "10:00",
+            "j": "1",
+            "arr": "{a}",
+        }.items():
+            if SOURCE.column(name).type in operator.types and operator.name in ("_gt", "_lt"):
+                assert not parse_filter(SOURCE, {name: {operator.name: operand}}).matches(row)
+
+
+def test_deep_nesting_is_refused_and_what_is_allowed_works() -> None:
+    where: dict[str, Any] = {"i": {"_eq": 7}}
+    for level in range(99):
+        where = {"_or" if level % 2 else "_and": [where, {"s": {"_eq": f"{level}"}}]}
+    assert not parse_filter(SOURCE, where).matches(("0",) * len(SOURCE.columns))
+    for _ in range(5000):
+        where = {"_not": where}
+    with pytest.raises(FilterError, match="nested 100 levels deep"):
+        parse_filter(SOURCE, where)
+
+
+def test_hostile_patterns_run_in_linear_time() -> None:
+    condition = parse_filter(SOURCE, {"s": {"_regex": "(a+)+$", "_like": "%a%a%a%a%a%a%a%a%b"}})
+    at = SOURCE.positions["s"]
+    row = tuple("a" * 100_000 if index == at else None for index in range(len(SOURCE.columns)))
+    assert not condition.matches(row)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "_and",
+                        "_or",
+                        "_not",
+                        "s",
+                        "i",
+                        "f",
+                        "j",
+                        "arr",
+                        "_eq",
+                        "_in",
+                        "_gt",
+                        "_regex",
+                        "_like",
+                        "_similar",
+                        "_contains",
+                    ]
+                ),
+                inner,
+                max_size=3,
+            )
+        ),
+        max_leaves=8,
+    )
+)
+def test_anything_else_is_a_filter_error(where: Any) -> None:
+    try:
+        parse_filter(SOURCE, where)
+    except FilterError:
+        pass
+
+
+def test_cost_follows_the_matches() -> None:
+    """Filters on equality that can't match are never asked."""
+    asked: list[int] = []
+    index: FilterIndex[int] = FilterIndex()
+    for number in range(1000):
+        condition = parse_filter(SOURCE, {"i": {"_eq": number}, "s": {"_like": "a%"}})
+        index.add(condition, number)
+    for entry in [entry for column in index._columns.values() for filed in column.filed.values() for entry in filed]:
+        matches = entry.matches
+        entry.matches = lambda row, matches=matches, item=entry.item: asked.append(item) or matches(row)
+    row = tuple({"i": "7", "s": "abc"}.get(column.name) for column in SOURCE.columns)
+    assert index.match(None, row) == [(7, False, True)]
+    assert asked == [7]
