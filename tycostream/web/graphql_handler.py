@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tornado.httputil import HTTPHeaders
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from tycostream.graphql import Engine
@@ -38,6 +39,14 @@ class SocketRules:
     origins: frozenset[str]
     max_connections: int
     open: int = 0
+
+
+class SpelledHeaders(HTTPHeaders):
+    """Writes the protocol's header as RFC 6455 spells it: Python's gql client looks for exactly that, and Tornado would
+    write Sec-Websocket-Protocol."""
+
+    def get_all(self) -> Iterable[tuple[str, str]]:
+        return [(name.replace("Sec-Websocket-", "Sec-WebSocket-"), value) for name, value in super().get_all()]
 
 
 class GraphQLHandler(WebSocketHandler, BaseHandler):
@@ -121,6 +130,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         self._protocol = select_protocol(subprotocols)
+        self._headers = SpelledHeaders(self._headers)
         return self._protocol
 
     def get_websocket_protocol(self) -> PatientProtocol | None:
