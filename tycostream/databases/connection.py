@@ -24,7 +24,7 @@ SESSION_OPTIONS = (
     "-c datestyle=ISO -c timezone=UTC -c intervalstyle=postgres -c bytea_output=hex -c extra_float_digits=1"
     " -c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
 )
-"""Pinned, so that a value's text is the same in a query and in the replication stream, whatever the server's defaults."""
+"""Pinned, so that a value has the same text in a query and in the stream, whatever the server's defaults."""
 
 CONNECT_SECONDS = 10.0
 

@@ -30,7 +30,8 @@ _OWNER = "owner"
 class EmbeddedPostgres:
     """Starts and stops the server. It listens on a Unix socket alone, and only the folder's owner can reach it.
 
-    `init_sql` is run once, in one transaction, before the database is first used; when it fails, the next start tries again.
+    `init_sql` is run once, in one transaction, before the database is first used; when it fails, the next start tries
+    again.
     """
 
     def __init__(self, folder: Path, init_sql: str | None = None) -> None:

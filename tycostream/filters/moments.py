@@ -1,8 +1,8 @@
 """Dates, times and timestamps as numbers that compare as PostgreSQL compares them.
 
 A row's text is PostgreSQL's ISO form in a session whose time zone is UTC. Whether a column has a zone is not in the
-schema file, but its text shows it: `timestamptz` ends with an offset. An operand may have one; against a column without zone it is ignored, as
-PostgreSQL ignores it. Such an operand is a `Moment`, which has a value for either kind.
+schema file, but its text shows it: `timestamptz` ends with an offset. An operand may have one; against a column without
+zone it is ignored, as PostgreSQL ignores it. Such an operand is a `Moment`, which has a value for either kind.
 """
 
 from __future__ import annotations

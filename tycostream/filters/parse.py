@@ -9,7 +9,7 @@ from tycostream.filters import patterns
 from tycostream.filters.operators import BY_NAME, Operand, Operator, operators_of
 from tycostream.filters.tree import Comparison, IsNull, Node, OneOf, Test, all_of, any_of, negation
 from tycostream.filters.values import Domain, domain_of, shown, text_operand
-from tycostream.model import Column, Source
+from tycostream.model import Source
 
 MOST_LEVELS = 100
 MOST_VALUES = 100_000
@@ -66,13 +66,11 @@ def _parse_column(source: Source, name: str, comparisons: object, path: Path) ->
             raise FilterError(here, f"there is no operator {shown(operator_name)} for this column; there are {known}")
         if operand is None:
             raise FilterError(here, "null is no operand; ask _is_null")
-        conditions.append(_parse_comparison(position, column, domain, operator, operand, here))
+        conditions.append(_parse_comparison(position, domain, operator, operand, here))
     return all_of(conditions)
 
 
-def _parse_comparison(
-    position: int, column: Column, domain: Domain, operator: Operator, operand: object, path: Path
-) -> Node:
+def _parse_comparison(position: int, domain: Domain, operator: Operator, operand: object, path: Path) -> Node:
     name = operator.name
     if operator.operand is Operand.BOOLEAN:
         if not isinstance(operand, bool):

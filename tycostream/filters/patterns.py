@@ -1,8 +1,8 @@
 """Text patterns: LIKE, SIMILAR TO and POSIX regular expressions, all run by RE2 in linear time.
 
-PostgreSQL's regular expressions (documentation, "Regular Expression Details") are translated where RE2 means the same, and refused where
-it lacks something: lookaround, back-references, \\m and \\M, equivalence classes. As under COLLATE "C", classes such as \\w are ASCII's, and
-ignoring case concerns A to Z alone.
+PostgreSQL's regular expressions (documentation, "Regular Expression Details") are translated where RE2 means the same,
+and refused where it lacks something: lookaround, back-references, \\m and \\M, equivalence classes. As under COLLATE
+"C", classes such as \\w are ASCII's, and ignoring case concerns A to Z alone.
 """
 
 from __future__ import annotations
@@ -21,22 +21,18 @@ def like(pattern: str, *, fold: bool) -> Matcher:
     parts = []
     letters = iter(pattern)
     for letter in letters:
-        if letter == "%":
-            parts.append(".*")
-        elif letter == "_":
-            parts.append(".")
+        if letter == "\\":
+            escaped = next(letters, None)
+            if escaped is None:
+                raise ValueError("a LIKE pattern must not end with a backslash: write \\\\ for one")
+            parts.append(_literal(escaped, fold))
         else:
-            if letter == "\\":
-                escaped = next(letters, None)
-                if escaped is None:
-                    raise ValueError("a LIKE pattern must not end with a backslash: write \\\\ for one")
-                letter = escaped
-            parts.append(_literal(letter, fold))
+            parts.append({"%": ".*", "_": "."}.get(letter) or _literal(letter, fold))
     return _compile(rf"\A(?:{''.join(parts)})\z")
 
 
 def similar(pattern: str) -> Matcher:
-    """SIMILAR TO, translated to a regular expression as PostgreSQL does (regexp.c, similar_escape). Raises ValueError."""
+    """SIMILAR TO, made a regular expression as PostgreSQL does (regexp.c, similar_escape). Raises ValueError."""
     parts = []
     escaped = False
     in_class = 0  # position within a bracket expression, from 1
@@ -166,9 +162,7 @@ class _Translator:
             self._open_group()
         elif letter in "*+?" or (letter == "{" and self._text[self._at : self._at + 1].isdigit()):
             self._quantifier(letter)
-        elif letter == ")":
-            self._emit(letter)
-        elif letter == ".":
+        elif letter in ").":
             self._emit(letter)
         elif letter in "|^$":
             self._emit(letter, repeatable=False)

@@ -1,7 +1,9 @@
-"""Filters as trees of conditions, normalised so that filters which say the same (as far as that is cheap to see) are equal.
+"""Filters as trees of conditions, normalised so that filters which say the same (as far as that is cheap to see) are
+equal.
 
-In SQL's three-valued logic a row passes only where its condition is true. Negations are pushed down to the leaves (De Morgan's laws hold with
-unknown too), where "not" means: the value is known, and the test fails. What is left is two-valued: a condition is true, or it is not.
+In SQL's three-valued logic a row passes only where its condition is true. Negations are pushed down to the leaves (De
+Morgan's laws hold with unknown too), where "not" means: the value is known, and the test fails. What is left is
+two-valued: a condition is true, or it is not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How values compare: for each column type, the database's text and a client's operand become values of one order.
 
-The orders are PostgreSQL's. Whatever can't be read raises ValueError: in an operand with what would be valid, in a row (where the
-database holds something else than the schema file says) it makes a comparison unknown.
+The orders are PostgreSQL's. Whatever can't be read raises ValueError: in an operand with what would be valid, in a row
+(where the database holds something else than the schema file says) it makes a comparison unknown.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ NAN: Final = _Greatest()
 class Domain:
     """The values of one column.
 
-    `read` takes the database's text, `operand` what a client gave; both give comparable, hashable values. `canonical`, where a
-    value has exactly one text in this database, gives that text: equality is then a comparison of texts.
+    `read` takes the database's text, `operand` what a client gave; both give comparable, hashable values. `canonical`,
+    where a value has exactly one text in this database, gives that text: equality is then a comparison of texts.
     """
 
     read: Callable[[str], Any]
@@ -96,7 +96,7 @@ def _integer(value: object) -> int:
 
 def _float(text: str) -> Any:
     number = float(text)
-    return NAN if number != number else number
+    return NAN if math.isnan(number) else number
 
 
 def _float_operand(value: object) -> Any:
@@ -108,7 +108,7 @@ def _float_operand(value: object) -> Any:
         raise ValueError(f'{shown(value)} is not a number, such as 1.5, or "NaN" or "Infinity"') from None
     if math.isinf(number) and not (isinstance(value, str) and "inf" in value.lower()):
         raise ValueError(f"{shown(value)} is beyond the largest Float")
-    return NAN if number != number else number
+    return NAN if math.isnan(number) else number
 
 
 def _decimal(text: str) -> Any:

@@ -55,7 +55,7 @@ class RowCache:
                     deltas.append((key, old, None, 0))
                     del rows[key]
                 continue
-            new = change if change.__class__ is tuple else complete(change, rows)  # type: ignore[arg-type]
+            new = change if change.__class__ is tuple else complete(change, rows)
             if old is None:
                 deltas.append((key, None, new, 0))
             elif old == new:
@@ -99,7 +99,7 @@ def complete(change: Row | PartialRow, rows: dict[Key, Row]) -> Row:
     base = rows.get(change.base)
     if base is None:
         raise ValueError(f"the database sent no value for an unchanged column of {change.base!r}, which is not known")
-    return _fill(change.values, base)  # type: ignore[return-value]  # a row has no unchanged values
+    return _fill(change.values, base)
 
 
 class Reload:

@@ -16,8 +16,8 @@ from tycostream.web.page import Page
 class BaseHandler(RequestHandler):
     """A handler whose errors are `{"errors": [{"message"}]}`.
 
-    It keeps a request's body up to `max_body_bytes` and throws the rest away as it comes; Tornado would answer a body
-    that is too long with an empty 400.
+    It keeps a request's body up to `max_body_bytes` and throws the rest away as it comes, so that the client is there
+    to read the answer. Tornado would answer a body that is too long with an empty 400, and reset the connection.
     """
 
     max_body_bytes = 0
@@ -29,9 +29,6 @@ class BaseHandler(RequestHandler):
     def prepare(self) -> None:
         self._body = bytearray()
         self._body_bytes = 0
-        length = self.request.headers.get("Content-Length", "0")
-        if self.max_body_bytes and length.isdecimal() and int(length) > self.max_body_bytes:
-            self._refuse_body()
 
     def data_received(self, chunk: bytes) -> None:
         self._body_bytes += len(chunk)
@@ -42,11 +39,8 @@ class BaseHandler(RequestHandler):
         """The request's body; None where it was too long, which has been answered."""
         if self._body_bytes <= self.max_body_bytes:
             return bytes(self._body)
-        self._refuse_body()
-        return None
-
-    def _refuse_body(self) -> None:
         self.write_json(413, error_body(f"the body may have {self.max_body_bytes} bytes at most"))
+        return None
 
     def write_json(self, status: int, value: Mapping[str, Any]) -> None:
         """Answer with JSON."""
@@ -77,6 +71,7 @@ class BaseHandler(RequestHandler):
 class NotFoundHandler(BaseHandler):
     """Every other path."""
 
-    def prepare(self) -> None:
-        super().prepare()
+    def get(self) -> None:
         self.write_json(404, error_body("there is nothing here; GraphQL is at /graphql"))
+
+    head = post = put = patch = delete = options = get

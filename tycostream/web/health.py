@@ -24,12 +24,14 @@ class ServiceStatus:
     sources: tuple[SourceStatus, ...]
 
 
-_TROUBLED = ("STALE", "FAILED")
-
-
 def health(status: ServiceStatus) -> tuple[int, dict[str, Any]]:
-    """Status code and body of /health: 503 where no source can be served, `degraded` where one is stale or failed."""
-    troubled = [source for source in status.sources if source.state in _TROUBLED]
+    """Status code and body of /health: 503 where no source can be served, `degraded` where one is stale, has failed,
+    or does not get its first rows."""
+    troubled = [
+        source
+        for source in status.sources
+        if source.state in ("STALE", "FAILED") or (source.state == "CONNECTING" and source.reason is not None)
+    ]
     failed = [source for source in status.sources if source.state == "FAILED"]
     served = not status.sources or len(failed) < len(status.sources)
     body = {

@@ -1,4 +1,4 @@
-"""PostgreSQL: tables by logical replication, views by query when something beneath them changes, the rest by polling."""
+"""PostgreSQL: tables by logical replication, views by query when a table beneath changes, the rest by polling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ __all__ = ["DatabaseError", "Feed", "Intervals", "Mode", "Plan", "PostgresDriver
 
 @dataclass(frozen=True, slots=True)
 class PostgresDriver:
-    """Follows one source. The relation is looked up at every run, so that one that was changed heals when it fits again."""
+    """Follows one source. The relation is looked up at every run, so that one that was changed heals when it fits
+    again."""
 
     source: Source
     parameters: ConnectionParameters

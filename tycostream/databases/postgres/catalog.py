@@ -40,8 +40,8 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a source is followed. `tables` is what has to be published for it; `reason` says why it is polled, and what would
-    change that."""
+    """How a source is followed. `tables` is what has to be published for it; `reason` says why it is polled, and
+    what would change that."""
 
     mode: Mode
     relation: Table
@@ -157,9 +157,9 @@ _FITTING: dict[ColumnType, frozenset[str]] = {
 }
 
 _SUGGESTED = {
-    "int2": "Integer", "int4": "Integer", "int8": "BigInt", "float4": "Float", "float8": "Float", "numeric": "Float or Numeric",
-    "uuid": "UUID", "timestamp": "Timestamp", "timestamptz": "Timestamp", "date": "Date", "time": "Time", "timetz": "Time",
-    "bool": "Boolean", "json": "JSON", "jsonb": "JSON",
+    "int2": "Integer", "int4": "Integer", "int8": "BigInt", "float4": "Float", "float8": "Float",
+    "numeric": "Float or Numeric", "uuid": "UUID", "timestamp": "Timestamp", "timestamptz": "Timestamp",
+    "date": "Date", "time": "Time", "timetz": "Time", "bool": "Boolean", "json": "JSON", "jsonb": "JSON",
 }  # fmt: skip
 
 
@@ -288,7 +288,8 @@ async def _server_obstacle(connection: AsyncConnection) -> str | None:
     if server["recovery"]:
         return "the server is a standby; connect to the primary to stream"
     if server["wal_level"] != "logical":
-        return f"wal_level is {server['wal_level']}; to stream, ALTER SYSTEM SET wal_level = 'logical' and restart the server"
+        remedy = "ALTER SYSTEM SET wal_level = 'logical' and restart the server"
+        return f"wal_level is {server['wal_level']}; to stream, {remedy}"
     if not server["replication"]:
         return f"the user may not replicate; to stream, ALTER ROLE {server['user']} REPLICATION"
     if not server["create"]:
@@ -315,8 +316,8 @@ def _publishing_obstacle(facts: _Facts, parts: Sequence[_Facts]) -> str | None:
             return f"its partition {part.table.name} is no ordinary table"
         if part.identity_columns is None:
             return (
-                f"{part.table.name} has no replica identity, and publishing it would make its UPDATEs and DELETEs fail; "
-                "to stream, give it a primary key or ALTER TABLE ... REPLICA IDENTITY FULL"
+                f"{part.table.name} has no replica identity, and publishing it would make its UPDATEs and DELETEs "
+                "fail; to stream, give it a primary key or ALTER TABLE ... REPLICA IDENTITY FULL"
             )
     return None
 
@@ -336,8 +337,8 @@ def _key_obstacle(source: Source, facts: _Facts, parts: Sequence[_Facts]) -> str
         identity = part.identity_columns or frozenset()
         if not key <= identity:
             return (
-                f"a deleted row of {part.table.name} is reported by ({', '.join(sorted(identity))}) alone, not by the key "
-                f"({listed}); to stream, ALTER TABLE ... REPLICA IDENTITY USING INDEX the key's, or FULL"
+                f"a deleted row of {part.table.name} is reported by ({', '.join(sorted(identity))}) alone, not by the "
+                f"key ({listed}); to stream, ALTER TABLE ... REPLICA IDENTITY USING INDEX the key's, or FULL"
             )
     return None
 

@@ -1,7 +1,7 @@
 """Decodes pgoutput, the messages of PostgreSQL's logical replication, protocol version 1.
 
-Layouts: PostgreSQL documentation, "Logical Replication Message Formats" (protocol-logicalrep-message-formats). Integers are
-big-endian, strings end with NUL, times are microseconds since 2000-01-01.
+Layouts: PostgreSQL documentation, "Logical Replication Message Formats" (protocol-logicalrep-message-formats). Integers
+are big-endian, strings end with NUL, times are microseconds since 2000-01-01.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A changed row. `old` is there where the identity is FULL, or the key changed (then `old_is_key`: only the identity's
-    columns count)."""
+    """A changed row. `old` is there where the identity is FULL, or the key changed (then `old_is_key`: only the
+    identity's columns count)."""
 
     relation: int
     old: Values | None
@@ -91,8 +91,8 @@ _COMMIT = struct.Struct(">bqqq").unpack_from
 
 
 def decode(payload: bytes) -> WireMessage | None:
-    """One message; None for those that carry nothing for us (Origin, Type, Message). Raises ValueError on what the protocol
-    does not know."""
+    """One message; None for those that carry nothing for us (Origin, Type, Message). Raises ValueError on what the
+    protocol does not know."""
     kind = payload[:1]
     if kind == b"I":
         return Insert(_OID(payload, 1)[0], _tuple(payload, 6)[0])

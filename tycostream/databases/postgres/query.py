@@ -1,4 +1,5 @@
-"""Follows a view, or whatever can't be streamed, by querying it again: when a table beneath it changes, or at an interval.
+"""Follows a view, or whatever can't be streamed, by querying it again: when a table beneath it changes, or at an
+interval.
 
 Every query is reported as a snapshot; the source sends its subscribers the difference.
 """
@@ -110,7 +111,8 @@ async def _requery(
 
 
 async def query(connection: AsyncConnection, source: Source, table: Table, emit: Emit, ready: Ready) -> None:
-    """Report the relation's rows as one snapshot. Raises DatabaseError, also where the key does not tell the rows apart."""
+    """Report the relation's rows as one snapshot. Raises DatabaseError, also where the key does not tell the rows
+    apart."""
     # Read before the rows: they show at least this position
     ((position,),) = await connection.execute(_POSITION)
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in source.columns)

@@ -74,9 +74,9 @@ async def create_slot(
 ) -> tuple[int, str | None]:
     """Make a temporary slot on a replication connection: (consistent point, exported snapshot's name).
 
-    The server waits for the transactions that are open at this moment to end (PostgreSQL documentation, "Logical Decoding
-    Concepts"); `waiting` is told of them. Raises DatabaseError when they have not ended within `timeout` seconds: close
-    the connection then.
+    The server waits for the transactions that are open at this moment to end (PostgreSQL documentation, "Logical
+    Decoding Concepts"); `waiting` is told of them. Raises DatabaseError when they have not ended within `timeout`
+    seconds: close the connection then.
     """
     mode = "EXPORT_SNAPSHOT" if export else "NOEXPORT_SNAPSHOT"
     creating = asyncio.ensure_future(
@@ -118,8 +118,8 @@ async def _open_transactions(admin: AsyncConnection) -> str | None:
 class ReplicationStream:
     """One replication connection with a slot and a publication of its own, and who follows which tables.
 
-    A second, ordinary connection manages the publication and holds an advisory lock on its name for as long as it lives: a
-    publication whose lock can be had, and whose slot is gone, is the left-over of a process that was killed.
+    A second, ordinary connection manages the publication and holds an advisory lock on its name for as long as it
+    lives: a publication whose lock can be had, and whose slot is gone, is the left-over of a process that was killed.
     """
 
     def __init__(self, parameters: ConnectionParameters, *, slot_timeout: float) -> None:

@@ -42,8 +42,8 @@ class Feed(Protocol):
     """The shared replication stream, as a driver sees it."""
 
     async def follow(self, follower: Follower, waiting: Callable[[str | None], None]) -> asyncio.Future[None]:
-        """Tell the follower of all that is committed from now on. The future fails with DatabaseError when the stream is
-        lost. Raises DatabaseError where there is none to be had."""
+        """Tell the follower of all that is committed from now on. The future fails with DatabaseError when the
+        stream is lost. Raises DatabaseError where there is none to be had."""
 
     async def unfollow(self, follower: Follower) -> None:
         """Tell it no more."""
@@ -52,8 +52,8 @@ class Feed(Protocol):
 class TableFollower:
     """Turns the stream's rows of one table into the source's changes.
 
-    Until the copy's position is known, what the stream brings is held back: what the copy shows already must not be applied,
-    and what it does not show must not be lost. When too much is held, the stream is asked to wait.
+    Until the copy's position is known, what the stream brings is held back: what the copy shows already must not be
+    applied, and what it does not show must not be lost. When too much is held, the stream is asked to wait.
     """
 
     def __init__(self, source: Source, table: Table, emit: Emit, ready: Ready) -> None:
@@ -258,7 +258,7 @@ async def _copy(
     ready: Ready,
     waiting: Callable[[str | None], None],
 ) -> None:
-    """Copy the table's rows as of the moment that a new slot marks, which is also what later changes are counted from."""
+    """Copy the table's rows as of the moment that a new slot marks; later changes are counted from there."""
     async with opened(parameters) as connection:
         async with opened(parameters, replication=True) as replication:
             lsn, snapshot = await create_slot(
