@@ -101,7 +101,7 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def rows(self, filter: Filter) -> Sequence[Row]:  # noqa: A002, ARG002
+    async def rows(self, filter: Filter) -> Sequence[Row]:  # noqa: A002
         raise self._error
 
 
