@@ -212,10 +212,9 @@ class RawClient:
             (length,) = struct.unpack("!Q", await self.reader.readexactly(8))
         return Frame(first & 0x0F, await self.reader.readexactly(length), bool(first & 0x80))
 
-    async def eof(self) -> None:
-        """The server ends the connection; what it still sends is thrown away."""
-        while await asyncio.wait_for(self.reader.read(65536), WAIT):
-            pass
+    async def eof(self, within: float = WAIT) -> bytes:
+        """What the server still sends before it ends the connection."""
+        return await asyncio.wait_for(self.reader.read(-1), within)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from graphql import parse
 from tests.web.support import engine, raw, serving
 from tycostream.graphql import PreparedQuery
 from tycostream.web.application import WebConfig
+from tycostream.web.base import BaseHandler
 from tycostream.web.http import GRAPHQL_RESPONSE, JSON, answer_get, answer_post, response_type
 
 QUERY = "{ trades { id symbol price } }"
@@ -176,7 +177,15 @@ async def test_cors_is_open_while_the_ui_is_on() -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_that_is_too_long_is_answered_with_413(chunked: bool) -> None:
+async def test_a_body_that_is_too_long_is_answered_with_413(chunked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[int] = []
+    read_body = BaseHandler.read_body
+
+    def noted(handler: BaseHandler) -> bytes | None:
+        kept.append(len(handler._body))
+        return read_body(handler)
+
+    monkeypatch.setattr(BaseHandler, "read_body", noted)
     async with serving(WebConfig(max_message_bytes=1000)) as server, raw(server.port, upgraded=False) as client:
         for size, status in ((1000, 400), (1001, 413), (3_000_000, 413), (10, 400)):  # on one connection
             body = b"x" * size
@@ -187,6 +196,7 @@ async def test_a_body_that_is_too_long_is_answered_with_413(chunked: bool) -> No
             assert int(answer.split()[1]) == status, size
             length = int(answer.lower().split("content-length: ")[1].split("\r\n")[0])
             assert json.loads(await client.reader.readexactly(length))["errors"]
+    assert max(kept) <= 1000
 
 
 async def test_a_request_that_is_cut_off_leaves_nothing_behind() -> None:

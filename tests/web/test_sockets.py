@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.web.support import PROTOCOL, WAIT, raw, serving
 from tycostream.web.application import WebConfig
 from tycostream.web.envelope import text_frame
+from tycostream.web.websocket import LINGER_SECONDS
 
 
 async def test_texts_go_both_ways() -> None:
@@ -126,7 +127,7 @@ async def test_what_is_no_text_is_closed_with_4400(opcode: int, payload: bytes) 
         inbox.transport.send(text_frame(b"too late"))
         client.text("not heard")
         client.send(8, b"\x11\x30")
-        await client.eof()
+        assert await client.eof() == b""
         await inbox.ended()
         assert inbox.texts.qsize() <= 1
 
@@ -152,8 +153,17 @@ async def test_a_message_at_the_limit_is_heard_and_one_beyond_closes_with_1009()
         client.send(1, b"x" * 600, final=False)
         client.send(0, b"x" * 401)
         assert (await client.frame()).close == (1009, "message too big")
-        await client.eof()
         await inbox.ended()
+        inbox.transport.send(text_frame(b"never"))
+        assert await client.eof(within=LINGER_SECONDS / 2) == b""
+
+
+async def test_what_follows_a_message_that_is_too_big_is_taken_until_the_client_has_read_why() -> None:
+    async with serving(WebConfig(max_message_bytes=1000)) as server, raw(server.port) as client:
+        client.send(1, b"x" * 20_000_000)
+        await asyncio.wait_for(client.writer.drain(), WAIT)
+        await client.writer.drain()
+        assert (await client.frame()).close == (1009, "message too big")
 
 
 async def send_and_wait(client: ClientConnection) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import select
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -98,6 +100,22 @@ async def test_nothing_overtakes_what_tornado_has_queued() -> None:
         ends.transport.send(b"behind")
         assert ends.transport.pending == 6
         assert (await ends.read(len(BLOCK) * 4 + 6)).endswith(BLOCK + b"behind")
+
+
+async def test_nothing_overtakes_what_tornado_has_queued_when_the_kernel_has_room_again() -> None:
+    async with pair() as ends:
+        ends.stream.write(BLOCK * 4)
+        received = bytearray()
+        while len(received) < len(BLOCK):  # the loop has no turn: the stream goes on waiting
+            with contextlib.suppress(BlockingIOError):
+                received += ends.client.recv(65536)
+            if not select.select([ends.client], [], [], 0.2)[0]:
+                break
+        assert select.select([], [ends.stream.socket], [], 0)[1], "there is room"
+        ends.transport.send(b"behind")
+        assert ends.transport.pending == 6
+        received += await ends.read(len(BLOCK) * 4 + 6 - len(received))
+        assert received == BLOCK * 4 + b"behind"
 
 
 async def test_the_kernel_takes_little_for_a_client_that_does_not_read() -> None:
