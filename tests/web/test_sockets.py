@@ -160,7 +160,10 @@ async def test_a_message_at_the_limit_is_heard_and_one_beyond_closes_with_1009()
 
 async def test_what_follows_a_message_that_is_too_big_is_taken_until_the_client_has_read_why() -> None:
     async with serving(WebConfig(max_message_bytes=1000)) as server, raw(server.port) as client:
+        inbox = await server.inbox()
         client.send(1, b"x" * 20_000_000)
+        await inbox.ended()
+        inbox.transport.send(text_frame(b"never"))
         await asyncio.wait_for(client.writer.drain(), WAIT)
         await client.writer.drain()
         assert (await client.frame()).close == (1009, "message too big")
