@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
+from importlib import resources
 from typing import Any
 
 import pytest
 
-from tests.web.support import serving
+from tests.web.support import engine, serving
 from tycostream.web.application import WebConfig
 from tycostream.web.debug import PAGE_ACTORS, is_loopback, page
 from tycostream.web.health import ServiceStatus, SourceStatus
+from tycostream.web.http import answer_post
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -74,6 +77,18 @@ async def test_the_query_page_is_for_browsers() -> None:
             assert "https://" not in text
         assert (await server.fetch("/graphql", headers={"Accept": "application/json"})).code == 400
         assert json.loads((await server.fetch("/graphql?query={__typename}", headers=BROWSER)).body)["data"]
+
+
+async def test_the_query_page_learns_the_sources_and_their_keys() -> None:
+    html = resources.files("tycostream.web").joinpath("static/query.html").read_text(encoding="utf-8")
+    (query,) = re.findall(r"`({ __schema .*?)`", html, re.DOTALL)
+    answer = await answer_post(engine(), "application/json", "", json.dumps({"query": query}).encode())
+    schema = json.loads(answer.body)["data"]["__schema"]
+    (field,) = schema["subscriptionType"]["fields"]
+    assert (field["name"], field["type"]["ofType"]["name"]) == ("trades", "tradesUpdate")
+    fields = {one["name"]: {field["name"]: field["type"] for field in one["fields"] or ()} for one in schema["types"]}
+    assert fields["tradesUpdate"]["data"]["name"] == "trades"
+    assert [name for name, type_ in fields["trades"].items() if type_["kind"] == "NON_NULL"] == ["id"]
 
 
 async def test_without_the_ui_there_is_no_page() -> None:
