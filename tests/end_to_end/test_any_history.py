@@ -63,16 +63,17 @@ amounts = st.sampled_from(["0", "3", "7", "NULL"])
 statements = st.one_of(
     st.tuples(ids, kinds, amounts).map(
         lambda row: (
-            "INSERT INTO accounts VALUES (%s, %s, %s, repeat('n', 9000)) ON CONFLICT (id) DO UPDATE"
-            " SET kind = excluded.kind, amount = excluded.amount" % row
+            "INSERT INTO accounts VALUES ({}, {}, {}, repeat('n', 9000)) ON CONFLICT (id) DO UPDATE"
+            " SET kind = excluded.kind, amount = excluded.amount".format(*row)
         )
     ),
-    st.tuples(amounts, ids).map(lambda change: "UPDATE accounts SET amount = %s WHERE id = %s" % change),
-    st.tuples(kinds, ids).map(lambda change: "UPDATE accounts SET kind = %s WHERE id >= %s" % change),
+    st.tuples(amounts, ids).map(lambda change: "UPDATE accounts SET amount = {} WHERE id = {}".format(*change)),
+    st.tuples(kinds, ids).map(lambda change: "UPDATE accounts SET kind = {} WHERE id >= {}".format(*change)),
     st.tuples(ids, ids).map(
         lambda move: (
-            "UPDATE accounts SET id = %s WHERE id = %s AND NOT EXISTS (SELECT FROM accounts WHERE id = %s)"
-            % (*move, move[0])
+            "UPDATE accounts SET id = {} WHERE id = {} AND NOT EXISTS (SELECT FROM accounts WHERE id = {})".format(
+                *move, move[0]
+            )
         )
     ),
     ids.map(lambda key: f"DELETE FROM accounts WHERE id = {key}"),

@@ -15,6 +15,7 @@ from tests.support.postgres import Database
 from tycostream.filters import OPERATORS, Filter, FilterIndex, Operand, parse_filter
 from tycostream.model import Column, ColumnType, EnumType, Relation, Row, Source
 from tycostream.model import ColumnType as T
+import itertools
 
 SIDE = EnumType("side", ("low", "middle", "high"))
 
@@ -280,7 +281,7 @@ def test_the_index_finds_what_asking_every_filter_finds(
         index.remove(condition, item)
     kept = filters[removed:]
     assert len(index) == len(kept)
-    pairs = [*zip(rows, rows[1:], strict=False), (None, rows[0]), (rows[0], None), (rows[3], rows[3])]
+    pairs = [*itertools.pairwise(rows), (None, rows[0]), (rows[0], None), (rows[3], rows[3])]
     for old, new in pairs:
         found = {(id(item), before, after) for item, before, after in index.match(old, new)}
         expected = {

@@ -126,9 +126,13 @@ def test_merging_bounds_what_waits_by_the_rows_in_view() -> None:
 def test_more_merged_changes_than_are_kept_is_an_error() -> None:
     outbox = Outbox(hold_rows=10, max_rows=100)
     one = subscription()
+    changes: list[list[ViewChange]] = [
+        [(INSERT, str(number), (str(number), None, None), 0, number)] for number in range(101)
+    ]
+    for change in changes[:100]:
+        outbox.put(one, change)
     with pytest.raises(OutboxOverflowError, match="101 merged changes wait for this client, more than the 100"):
-        for number in range(200):
-            outbox.put(one, [(INSERT, str(number), (str(number), None, None), 0, number)])
+        outbox.put(one, changes[100])
 
 
 def test_nothing_more_is_sent_for_a_subscription_that_was_dropped() -> None:

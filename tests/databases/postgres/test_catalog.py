@@ -38,8 +38,8 @@ async def plan_of(parameters: ConnectionParameters, source: Source) -> Plan:
         ("CREATE TABLE t (id int PRIMARY KEY, v text GENERATED ALWAYS AS ('x') STORED)", Mode.POLL, "v is a generated column"),
         ("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE child () INHERITS (t)", Mode.POLL, "child tables"),
         ("CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)", Mode.STREAM, None),
-        ("CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9);"
-         " ALTER TABLE t1 REPLICA IDENTITY NOTHING", Mode.POLL, "t1 has no replica identity"),
+        (("CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9);"
+         " ALTER TABLE t1 REPLICA IDENTITY NOTHING"), Mode.POLL, "t1 has no replica identity"),
         ("CREATE TABLE u (id int PRIMARY KEY, v text); CREATE VIEW t AS SELECT * FROM u", Mode.REQUERY, None),
         ("CREATE TABLE u (id int, v text); CREATE VIEW t AS SELECT * FROM u", Mode.POLL, "u has no replica identity"),
         ("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT 1::text'; CREATE VIEW t AS SELECT 1 AS id, f() AS v", Mode.POLL, "calls functions"),
