@@ -32,6 +32,7 @@ def io_loop() -> Iterator[IOLoop]:
     loop = IOLoop.current()
     yield loop
     left = loop.run_sync(_tasks_left)
+    loop.run_sync(asyncio_loop.shutdown_default_executor)
     loop.close(all_fds=True)
     asyncio_loop.close()
     asyncio.set_event_loop(None)

@@ -148,8 +148,7 @@ async def test_other_threads_ask_in_the_blocking_way() -> None:
     answers: list[int] = []
 
     def ask() -> None:
-        for _ in range(100):
-            answers.append(ref.ask(Add(1)))
+        answers.extend(ref.ask(Add(1)) for _ in range(100))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,6 @@ from tests.support.postgres import Database
 from tycostream.filters import OPERATORS, Filter, FilterIndex, Operand, parse_filter
 from tycostream.model import Column, ColumnType, EnumType, Relation, Row, Source
 from tycostream.model import ColumnType as T
-import itertools
 
 SIDE = EnumType("side", ("low", "middle", "high"))
 

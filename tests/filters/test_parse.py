@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from tests.filters.test_against_postgres import SOURCE
 from tycostream.filters import OPERATORS, FilterError, FilterIndex, parse_filter
-import contextlib
 
 
 @pytest.mark.parametrize(

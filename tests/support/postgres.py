@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import itertools
 import os
@@ -118,8 +119,16 @@ class Database:
         }
 
     def connect(self) -> Any:
-        """A psycopg2 connection of the caller's own, with transactions."""
-        return psycopg2.connect(self.dsn)
+        """A psycopg2 connection of the caller's own, with transactions.
+
+        It does not wait long for locks: whoever blocks the test's loop while the service, on the same loop, holds a lock
+        would wait for ever. Run such statements (TRUNCATE, ALTER, DROP, REFRESH) with `run`.
+        """
+        return psycopg2.connect(self.dsn, options="-c lock_timeout=10s")
+
+    async def run(self, sql: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        """As `execute`, while the loop goes on."""
+        return await asyncio.to_thread(self.execute, sql, parameters)
 
     def execute(self, sql: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run SQL; the last statement's rows."""

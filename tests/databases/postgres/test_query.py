@@ -21,9 +21,9 @@ async def test_a_view_over_views_follows_the_tables_beneath(postgres: Database) 
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
         assert replica.note is None
-        postgres.execute("INSERT INTO t VALUES (1, 'x'); INSERT INTO u VALUES (1, 'w')")
+        await postgres.run("INSERT INTO t VALUES (1, 'x'); INSERT INTO u VALUES (1, 'w')")
         await replica.until(lambda: replica.rows == {"1": ("1", "W")})
-        postgres.execute("UPDATE u SET w = 'z'")
+        await postgres.run("UPDATE u SET w = 'z'")
         await replica.until(lambda: replica.rows == {"1": ("1", "Z")})
         timestamps = [event.timestamp for event in replica.events if isinstance(event, SnapshotStarted)]
         assert timestamps == sorted(timestamps)
@@ -35,7 +35,7 @@ async def test_a_burst_of_changes_leads_to_few_queries(postgres: Database) -> No
     async with following(postgres, source, view=0.2) as replica:
         await replica.until(lambda: replica.snapshots)
         for number in range(300):
-            postgres.execute("INSERT INTO t VALUES (%s, 'x')", (number,))
+            await postgres.run("INSERT INTO t VALUES (%s, 'x')", (number,))
         await replica.until(lambda: len(replica.rows) == 300)
         assert replica.snapshots < 30
 
@@ -47,7 +47,7 @@ async def test_a_table_without_a_key_stays_writable_and_is_polled(postgres: Data
         await replica.until(lambda: replica.snapshots)
         assert replica.note is not None
         assert "polled every 50 ms: t has no replica identity" in replica.note
-        postgres.execute("UPDATE t SET v = 'y'; DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (3, 'z')")
+        await postgres.run("UPDATE t SET v = 'y'; DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (3, 'z')")
         await replica.until(lambda: replica.rows == rows_of(postgres, source))
 
 
@@ -56,7 +56,7 @@ async def test_a_materialized_view_changes_when_it_is_refreshed(postgres: Databa
     source = source_of("m", PLAIN)
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
-        postgres.execute("INSERT INTO t VALUES (1, 'x'); REFRESH MATERIALIZED VIEW m")
+        await postgres.run("INSERT INTO t VALUES (1, 'x'); REFRESH MATERIALIZED VIEW m")
         await replica.until(lambda: replica.rows == {"1": ("1", "x")})
         assert "materialized view" in (replica.note or "")
 
@@ -75,7 +75,7 @@ async def test_a_key_that_does_not_tell_rows_apart_is_a_clear_error(
     source = source_of("t", PLAIN)
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
-        postgres.execute(f"INSERT INTO t VALUES {rows}")
+        await postgres.run(f"INSERT INTO t VALUES {rows}")
         with pytest.raises(DatabaseError, match=message) as caught:
             await replica.until(lambda: replica.rows)
         assert "must name columns that tell the rows of t apart" in (caught.value.hint or "")
@@ -85,7 +85,7 @@ async def test_a_view_that_is_dropped_is_a_permanent_error(postgres: Database) -
     postgres.execute("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE VIEW w AS SELECT id, v FROM t")
     async with following(postgres, source_of("w", PLAIN)) as replica:
         await replica.until(lambda: replica.snapshots)
-        postgres.execute("DROP VIEW w; INSERT INTO t VALUES (1, 'x')")
+        await postgres.run("DROP VIEW w; INSERT INTO t VALUES (1, 'x')")
         with pytest.raises(DatabaseError, match=r'relation "public\.w" does not exist'):
             await replica.until(lambda: replica.rows)
 

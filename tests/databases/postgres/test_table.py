@@ -23,7 +23,7 @@ async def test_rows_first_then_every_change(postgres: Database) -> None:
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
         assert replica.rows == rows_of(postgres, source)
-        postgres.execute(
+        await postgres.run(
             "UPDATE t SET v = 'y' WHERE id <= 10; DELETE FROM t WHERE id > 4000; INSERT INTO t VALUES (-1, NULL)"
         )
         await replica.until(lambda: replica.rows == rows_of(postgres, source))
@@ -106,12 +106,11 @@ async def test_an_open_transaction_that_does_not_end_is_an_error_that_names_it(p
     postgres.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
     writer = postgres.connect()
     writer.cursor().execute("INSERT INTO t VALUES (1, 'open')")
-    async with feed_of(postgres, slot_timeout=1.5) as feed:
-        async with following(postgres, source_of("t", PLAIN), feed) as replica:
-            with pytest.raises(
-                DatabaseError, match=r"no replication slot within 1\.5 s: waiting for an open transaction"
-            ):
-                await replica.until(lambda: replica.snapshots)
+    message = r"no replication slot within 1\.5 s: waiting for an open transaction"
+    source = source_of("t", PLAIN)
+    async with feed_of(postgres, slot_timeout=1.5) as feed, following(postgres, source, feed) as replica:
+        with pytest.raises(DatabaseError, match=message):
+            await replica.until(lambda: replica.snapshots)
     writer.rollback()
     writer.close()
 
@@ -136,7 +135,7 @@ async def test_the_text_of_every_type_is_the_same_in_copy_and_stream(postgres: D
     source = source_of("t", {"id": T.INTEGER} | dict.fromkeys(columns, T.STRING))
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
-        postgres.execute(f"INSERT INTO t VALUES {rows}", {"id": 3})
+        await postgres.run(f"INSERT INTO t VALUES {rows}", {"id": 3})
         await replica.until(lambda: len(replica.rows) == 4)
         assert replica.rows["3"][1:] == replica.rows["1"][1:]
         assert replica.rows["4"][1:] == replica.rows["2"][1:]
@@ -150,9 +149,9 @@ async def test_large_values_that_did_not_change_are_kept_even_when_the_key_chang
     source = source_of("t", {"id": T.INTEGER, "big": T.STRING, "n": T.INTEGER})
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
-        postgres.execute("UPDATE t SET n = 1")
-        postgres.execute("UPDATE t SET id = 2, n = 2")
-        postgres.execute("BEGIN; UPDATE t SET id = 3; UPDATE t SET n = 3; UPDATE t SET id = 4; COMMIT")
+        await postgres.run("UPDATE t SET n = 1")
+        await postgres.run("UPDATE t SET id = 2, n = 2")
+        await postgres.run("BEGIN; UPDATE t SET id = 3; UPDATE t SET n = 3; UPDATE t SET id = 4; COMMIT")
         await replica.until(lambda: list(replica.rows) == ["4"])
         assert replica.rows == {"4": ("4", "é" * 100000, "3")}
 
@@ -164,7 +163,7 @@ async def test_keys_that_move_and_swap(postgres: Database) -> None:
     source = source_of("t", {"v": T.STRING, "b": T.INTEGER, "a": T.INTEGER}, key=("a", "b"))
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
-        postgres.execute(
+        await postgres.run(
             "BEGIN; UPDATE t SET a = 3 WHERE a = 1; UPDATE t SET a = 1, b = 1 WHERE a = 2; UPDATE t SET a = 2, b = 2 WHERE a = 3; COMMIT"
         )
         await replica.until(lambda: len(replica.states) == 2)
@@ -181,7 +180,7 @@ async def test_other_replica_identities_that_carry_the_key(postgres: Database, i
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
         assert replica.note is None
-        postgres.execute("UPDATE t SET code = 11 WHERE id = 1; DELETE FROM t WHERE id = 2; UPDATE t SET v = 'c'")
+        await postgres.run("UPDATE t SET code = 11 WHERE id = 1; DELETE FROM t WHERE id = 2; UPDATE t SET v = 'c'")
         await replica.until(lambda: replica.rows == {"11": ("11", "c")})
 
 
@@ -192,13 +191,13 @@ async def test_truncate_empties_the_source_and_keeps_what_was_inserted_after_it(
     source = source_of("t", PLAIN)
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
-        postgres.execute(
+        await postgres.run(
             "BEGIN; INSERT INTO t VALUES (-1, 'gone'); TRUNCATE t; INSERT INTO t VALUES (1, 'new'), (2, 'b'); DELETE FROM t WHERE id = 2; COMMIT"
         )
         await replica.until(lambda: replica.rows == {"1": ("1", "new")})
-        postgres.execute("TRUNCATE t")
+        await postgres.run("TRUNCATE t")
         await replica.until(lambda: replica.rows == {})
-        postgres.execute("INSERT INTO t VALUES (5, 'after')")
+        await postgres.run("INSERT INTO t VALUES (5, 'after')")
         await replica.until(lambda: replica.rows == {"5": ("5", "after")})
 
 
@@ -212,8 +211,8 @@ async def test_partitions_are_one_table(postgres: Database) -> None:
     async with following(postgres, source) as replica:
         await replica.until(lambda: replica.snapshots)
         assert replica.note is None
-        postgres.execute("UPDATE t SET id = 102 WHERE id = 1; UPDATE t2 SET v = 'c' WHERE id = 101")
-        postgres.execute(
+        await postgres.run("UPDATE t SET id = 102 WHERE id = 1; UPDATE t2 SET v = 'c' WHERE id = 101")
+        await postgres.run(
             "CREATE TABLE t3 PARTITION OF t FOR VALUES FROM (200) TO (300); INSERT INTO t VALUES (201, 'd')"
         )
         await replica.until(lambda: replica.rows == {"102": ("102", "a"), "101": ("101", "c"), "201": ("201", "d")})
@@ -223,7 +222,7 @@ async def test_a_column_that_is_dropped_is_an_error_that_names_it(postgres: Data
     postgres.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
     async with following(postgres, source_of("t", PLAIN)) as replica:
         await replica.until(lambda: replica.snapshots)
-        postgres.execute("ALTER TABLE t DROP v; INSERT INTO t VALUES (1)")
+        await postgres.run("ALTER TABLE t DROP v; INSERT INTO t VALUES (1)")
         with pytest.raises(DatabaseError, match="column v of t is gone"):
             await replica.until(lambda: replica.rows)
 
@@ -255,7 +254,7 @@ async def test_a_lost_connection_is_told_to_every_follower(postgres: Database) -
         ):
             await one.until(lambda: one.snapshots)
             await two.until(lambda: two.snapshots)
-            postgres.execute(
+            await postgres.run(
                 "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL"
             )
             for replica in (one, two):
