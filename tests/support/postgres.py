@@ -126,6 +126,13 @@ class Database:
         """
         return psycopg2.connect(self.dsn, options="-c lock_timeout=10s")
 
+    async def until(self, sql: str, expected: list[tuple[Any, ...]]) -> None:
+        """Wait until a query has this answer: what ends on the server ends a moment after the connection to it."""
+        deadline = time.monotonic() + 10
+        while (found := await self.run(sql)) != expected:
+            assert time.monotonic() < deadline, f"{sql}: {found}, not {expected}"
+            await asyncio.sleep(0.01)
+
     async def run(self, sql: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """As `execute`, while the loop goes on."""
         return await asyncio.to_thread(self.execute, sql, parameters)

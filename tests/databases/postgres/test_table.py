@@ -13,6 +13,7 @@ from tycostream.databases.driver import DatabaseError
 from tycostream.model import ColumnType as T
 
 PLAIN = {"id": T.INTEGER, "v": T.STRING}
+SLOTS = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
 
 
 async def test_rows_first_then_every_change(postgres: Database) -> None:
@@ -269,11 +270,9 @@ async def test_nothing_is_left_in_the_database(postgres: Database) -> None:
     async with feed_of(postgres) as feed:
         async with following(postgres, source_of("t", PLAIN), feed) as replica:
             await replica.until(lambda: replica.snapshots)
-            assert postgres.execute("SELECT count(*) FROM pg_publication_tables") == [(1,)]
+            await postgres.until("SELECT count(*) FROM pg_publication_tables", [(1,)])
             # The slot of the copy is gone, the feed's own is there
-            assert postgres.execute(
-                "SELECT count(*) FROM pg_replication_slots WHERE temporary AND database = current_database()"
-            ) == [(1,)]
-        assert postgres.execute("SELECT count(*) FROM pg_publication_tables") == [(0,)]
-    assert postgres.execute("SELECT count(*) FROM pg_publication") == [(0,)]
-    assert postgres.execute("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()") == [(0,)]
+            await postgres.until(SLOTS, [(1,)])
+        await postgres.until("SELECT count(*) FROM pg_publication_tables", [(0,)])
+    await postgres.until("SELECT count(*) FROM pg_publication", [(0,)])
+    await postgres.until(SLOTS, [(0,)])
