@@ -53,6 +53,8 @@ INBOX_FRAMES = 64
 
 SUPPORTED = ("postgres", "embedded")
 
+MakeDriver = Callable[[model.Source], Driver]
+
 Companion = Callable[["Service"], Coroutine[Any, Any, None]]
 """What runs beside a service from when it has started until it is stopped."""
 
@@ -85,8 +87,8 @@ class Service:
     async def start(self) -> None:
         """Start the embedded database if it is wanted, the actors, the web server. Raises DatabaseError, OSError."""
         try:
-            self.database = await self._database()
-            await self._start_actors(self.database)
+            self._supervisor = Supervisor.start(self._board, self._directory)
+            await self._start_sources(await self._start_database())
             self._listen()
         except BaseException:
             await self.stop()
@@ -120,8 +122,9 @@ class Service:
             return await self._embedded.start()
         return ConnectionParameters(database.host, database.port, database.user, database.password, database.name)
 
-    async def _start_actors(self, parameters: ConnectionParameters) -> None:
-        self._supervisor = Supervisor.start(self._board, self._directory)
+    async def _start_database(self) -> MakeDriver:
+        """Start what all sources share; the result makes a driver for one of them."""
+        parameters = self.database = await self._database()
         sources = self.settings.sources
 
         def make_feed(_supervisor: ActorRef[Any]) -> ActorRef[Any]:
@@ -130,15 +133,20 @@ class Service:
         await self._start_child(StartChild("feed", FEED, make_feed, Restart()))
         feed = FeedHandle(self._directory, FEED)
         intervals = Intervals(poll=sources.poll_interval_ms / 1000, view=sources.view_interval_ms / 1000)
+
+        def make_driver(source: model.Source) -> Driver:
+            return PostgresDriver(source, parameters, feed, intervals, sources.slot_timeout_seconds)
+
+        return make_driver
+
+    async def _start_sources(self, make_driver: MakeDriver) -> None:
+        sources = self.settings.sources
         config = SourceConfig(
             eager=sources.start == "eager",
             linger=sources.linger_seconds,
             retry_min=sources.reconnect_min_ms / 1000,
             retry_max=sources.reconnect_max_ms / 1000,
         )
-
-        def make_driver(source: model.Source) -> Driver:
-            return PostgresDriver(source, parameters, feed, intervals, sources.slot_timeout_seconds)
 
         for source in self.catalog.sources.values():
             memory = SourceMemory(RowCache(source))
