@@ -121,7 +121,6 @@ class ConnectionActor(LoopActor):
         self._closing = False
         self._init_timer: asyncio.TimerHandle | None = None
         self._since = time.time()
-        self._messages = 0
 
     # Life
 
@@ -151,7 +150,14 @@ class ConnectionActor(LoopActor):
 
     @handles(Delivered)
     def _on_delivered(self, message: Delivered) -> None:
-        self._deliver(message.deliveries)
+        deliveries = message.deliveries
+        if len(deliveries) == 1:  # the usual case, at once
+            subscription, delivery = deliveries[0]
+            current = self._subscriptions.get(subscription.operation_id) is subscription
+            if current and self._free_for(len(delivery.changes)):
+                self._send(delivery.wrapped(subscription.envelope))
+                return
+        self._deliver(deliveries)
 
     @handles(Attached)
     def _on_attached(self, message: Attached) -> None:
@@ -283,8 +289,7 @@ class ConnectionActor(LoopActor):
                 self._tell_source(subscription, Detach(subscription))
         if self._closing or not current:
             return
-        if self._outbox.empty and not self._transport.pending and rows <= DIRECT_ROWS:
-            self._messages += rows
+        if self._free_for(rows):
             self._send(b"".join(part.wrapped(one.envelope) for one, part in in_order(current)))
             return
         try:
@@ -295,6 +300,10 @@ class ConnectionActor(LoopActor):
             self.close(CloseCode.TRY_AGAIN_LATER, "too slow: more changes wait than are kept")
             return
         self._pump()
+
+    def _free_for(self, rows: int) -> bool:
+        """Whether so many changes may be sent at once."""
+        return rows <= DIRECT_ROWS and self._outbox.empty and not self._transport.pending and not self._closing
 
     def _pump(self) -> None:
         """Send a piece of what waits, if the socket is free. The next piece comes after others have had their turn."""

@@ -33,7 +33,9 @@ def main() -> None:
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     print(f"\n{machine}\n\n{table(results)}")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine, "results": [asdict(one) for one in results]}, indent=1))
+        arguments.json.write_text(
+            json.dumps({"machine": machine, "results": [asdict(one) for one in results]}, indent=1)
+        )
 
 
 async def _run(name: str, scale: float) -> list[Result]:

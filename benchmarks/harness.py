@@ -24,14 +24,24 @@ sources:
   trades:
     primary_key: id
     columns:
-      {id: Integer, account: BigInt, symbol: String, side: String, price: Float, quantity: Integer, made_at: BigInt, note: String}
+      {id: Integer, account: BigInt, symbol: String, side: String, price: Float, quantity: Integer, made_at: BigInt,
+       note: String}
 """
 QUERY = "subscription { trades { operation data { id account symbol side price quantity made_at note } fields } }"
 
 
 def row(number: int, price: float = 1.0, made_at: int = 0) -> Row:
     """A row of 8 mixed columns."""
-    return (str(number), str(number * 7919), f"SYM{number % 500}", "buy", repr(price), str(number % 1000), str(made_at), "a note")
+    return (
+        str(number),
+        str(number * 7919),
+        f"SYM{number % 500}",
+        "buy",
+        repr(price),
+        str(number % 1000),
+        str(made_at),
+        "a note",
+    )
 
 
 class Feed:
@@ -73,7 +83,12 @@ async def serving(rows: int) -> AsyncIterator[FedService]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "schema.yaml"
         file.write_text(SCHEMA)
-        environ = {"DATABASE_TYPE": "postgres", "GRAPHQL_PORT": "0", "GRAPHQL_HOST": "127.0.0.1", "SOURCE_START": "eager"}
+        environ = {
+            "DATABASE_TYPE": "postgres",
+            "GRAPHQL_PORT": "0",
+            "GRAPHQL_HOST": "127.0.0.1",
+            "SOURCE_START": "eager",
+        }
         environ |= {"OUTBOX_MAX_ROWS": "10000000"}
         service = FedService(load_settings(environ, Path(folder)), load_schema(file))
         service.feed = Feed(rows)

@@ -47,53 +47,54 @@ async def firehose(scale: float) -> list[Result]:
     """Updates of one column, 200 to a transaction, as fast as one client takes them; then at a steady pace."""
     held, updates = 10_000, int(400_000 * scale) // 200 * 200
     results = []
-    async with serving(held) as service:
-        async with clients(service.port, 1, held + updates) as client:
-            await asyncio.sleep(0.5)
-            meter = Meter()
-            for batch in range(updates // 200):
-                made = time.monotonic_ns()
-                changes: list[Change] = [
-                    (str(number), row(number, 1.5 + batch, made)) for number in ((batch * 200 + at) % held for at in range(200))
-                ]
-                service.feed.emit(Changes(batch + 2, changes))
-                await service.feed.ready()
-                await asyncio.sleep(0)
-            seen = await client.seen()
-            if seen.last_payload["payload"]["data"]["trades"]["data"]["price"] != 1.5 + updates // 200 - 1:
-                raise RuntimeError("the last update is not the last one that was made")
-            took = seen.last - meter.began
-            results.append(
-                Result(
-                    "firehose to one client",
-                    rows_per_second=updates / took,
-                    messages_per_second=updates / took,
-                    cpu_per_message=meter.cpu_per(updates),
-                    resident=resident_mib(),
-                    note="making the rows included",
-                )
+    async with serving(held) as service, clients(service.port, 1, held + updates) as client:
+        await asyncio.sleep(0.5)
+        meter = Meter()
+        for batch in range(updates // 200):
+            made = time.monotonic_ns()
+            changes: list[Change] = [
+                (str(number), row(number, 1.5 + batch, made))
+                for number in ((batch * 200 + at) % held for at in range(200))
+            ]
+            service.feed.emit(Changes(batch + 2, changes))
+            await service.feed.ready()
+            await asyncio.sleep(0)
+        seen = await client.seen()
+        if seen.last_payload["payload"]["data"]["trades"]["data"]["price"] != 1.5 + updates // 200 - 1:
+            raise RuntimeError("the last update is not the last one that was made")
+        took = seen.last - meter.began
+        results.append(
+            Result(
+                "firehose to one client",
+                rows_per_second=updates / took,
+                messages_per_second=updates / took,
+                cpu_per_message=meter.cpu_per(updates),
+                resident=resident_mib(),
+                note="making the rows included",
             )
+        )
     for per_second in (1000, 20_000):
         count = int(per_second * 4 * scale)
-        async with serving(held) as service:
-            async with clients(service.port, 1, held + count) as client:
-                await asyncio.sleep(0.5)
-                meter = Meter()
-                await _paced(service.feed.emit, count, 1, per_second // 1000)
-                seen = await client.seen()
-                results.append(
-                    Result(
-                        f"  {per_second:,} rows/s",
-                        rows_per_second=count / (seen.last - meter.began),
-                        cpu_per_message=meter.cpu_per(count),
-                        p50=seen.percentile(0.5),
-                        p99=seen.percentile(0.99),
-                    )
+        async with serving(held) as service, clients(service.port, 1, held + count) as client:
+            await asyncio.sleep(0.5)
+            meter = Meter()
+            await _paced(service.feed.emit, count, 1, per_second // 1000)
+            seen = await client.seen()
+            results.append(
+                Result(
+                    f"  {per_second:,} rows/s",
+                    rows_per_second=count / (seen.last - meter.began),
+                    cpu_per_message=meter.cpu_per(count),
+                    p50=seen.percentile(0.5),
+                    p99=seen.percentile(0.99),
                 )
+            )
     return results
 
 
-async def _paced(emit: Callable[[Changes], None], count: int, every_ms: int, at_once: int, key: int | None = None) -> None:
+async def _paced(
+    emit: Callable[[Changes], None], count: int, every_ms: int, at_once: int, key: int | None = None
+) -> None:
     """Emit `at_once` changes every so many milliseconds, each with the time at which it was made."""
     began = time.monotonic()
     for made in range(0, count, at_once):

@@ -1,8 +1,8 @@
 """The clients of a measurement, in a process of their own: they read frames as fast as they come and count them.
 
-Started as `python -m benchmarks.sink PORT CLIENTS MESSAGES QUERY`. Says `ready` once every client is acknowledged and subscribed, and at the end one
-line of JSON: when the first and the last frame came (monotonic clock), how many there were, and the latencies of rows that carry the
-time at which they were made.
+Started as `python -m benchmarks.sink PORT CLIENTS MESSAGES QUERY`. Says `ready` once every client is acknowledged and
+subscribed, and at the end one line of JSON: when the first and the last frame came (monotonic clock), how many there
+were, and the latencies of rows that carry the time at which they were made.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def connect(port: int, query: str) -> Reader:
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     key = base64.b64encode(os.urandom(16)).decode()
     opened.sendall(
-        f"GET /graphql HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+        "GET /graphql HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n".encode()
     )
     answer = b""
