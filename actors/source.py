@@ -243,9 +243,8 @@ class SourceActor(LoopActor):
         for subscription in [one for one in self._views.subscriptions() if not one.connection.is_alive()]:
             self._views.remove(subscription)
         if self._cache.timestamp is not None:
-            self._set_state(State.STALE, "restarted after an error")
-        else:
-            self._set_state(State.IDLE, None)
+            self._state, self._reason = State.STALE, "restarted after an error"
+        self._tell_state()
         if self._wanted():
             self._start_driver()
 
@@ -533,7 +532,10 @@ class SourceActor(LoopActor):
             log.info("source %s: %s%s", self.source.name, state.value, f" ({reason})" if reason else "")
         self._state = state
         self._reason = reason
-        tell(self._supervisor, SourceStateChanged(self.source.name, state, reason, self._since))
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        tell(self._supervisor, SourceStateChanged(self.source.name, self._state, self._reason, self._since))
 
     def _later(self, seconds: float, message: Any) -> asyncio.TimerHandle:
         def send() -> None:

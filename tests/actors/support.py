@@ -1,0 +1,153 @@
+"""A driver and connections that the test controls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pykka import ActorRef
+
+from actors.runtime import Dispatcher, LoopActor, handles, stop_actor
+from actors.source import Attached, Delivered, Refused, SourceActor, SourceConfig, SourceMemory
+from actors.supervisor import Restart, SourceBoard, StartChild, StopChildren, Supervisor
+from tests.views.support import SOURCE, Client, Everything, changes_of, subscription
+from tycostream.databases.driver import Ready
+from tycostream.model import Change, Changes, Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source
+from tycostream.views import RowCache, Subscription
+
+WAIT_SECONDS = 10.0
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Give the loop its turns until the condition holds."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+class ScriptedDriver:
+    """One run of a driver. The test says what it reports."""
+
+    def __init__(self, runs: list[ScriptedDriver]) -> None:
+        self.emit: Callable[[Event], None]
+        self.ready: Ready
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended = False
+        self._runs = runs
+
+    async def run(self, emit: Callable[[Event], None], ready: Ready) -> None:
+        self.emit, self.ready = emit, ready
+        self._runs.append(self)
+        try:
+            await self.over
+        finally:
+            self.ended = True
+
+    def fail(self, error: Exception) -> None:
+        self.over.set_exception(error)
+
+    def snapshot(self, timestamp: int, *rows: Row) -> None:
+        self.emit(SnapshotStarted(timestamp))
+        self.emit(SnapshotRows(list(rows)))
+        self.emit(SnapshotComplete())
+
+    def change(self, timestamp: int, *changes: Change) -> None:
+        self.emit(Changes(timestamp, list(changes)))
+
+
+class Listener(LoopActor):
+    """A connection that replays what it is told, and remembers how."""
+
+    kind = "connection"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clients: dict[Subscription, Client] = {}
+        self.tells: list[Any] = []
+        self.refused: list[str] = []
+
+    @handles(Attached)
+    def attached(self, message: Attached) -> None:
+        self.tells.append(message)
+        client = self.clients[message.subscription] = Client()
+        while not message.snapshot.done:
+            for operation, _key, row, changed, timestamp in message.snapshot.read(100):
+                client.hear(operation.value, row, changed, timestamp)
+
+    @handles(Delivered)
+    def delivered(self, message: Delivered) -> None:
+        self.tells.append(message)
+        for one, delivery in message.deliveries:
+            for _, operation, row, changed, timestamp in changes_of(delivery.wrapped(one.envelope)):
+                self.clients[one].hear(operation, row, changed, timestamp)
+
+    @handles(Refused)
+    def was_refused(self, message: Refused) -> None:
+        self.refused.append(message.message)
+
+
+class World:
+    """A supervisor with one source, whose driver's runs are in `runs`."""
+
+    def __init__(self) -> None:
+        self.directory: dict[tuple[str, str], ActorRef[Any]] = {}
+        self.board = SourceBoard()
+        self.memory = SourceMemory(RowCache(SOURCE))
+        self.runs: list[ScriptedDriver] = []
+        self.supervisor: ActorRef[Any] = Supervisor.start(self.board, self.directory)
+        self._listeners: list[ActorRef[Any]] = []
+
+    @property
+    def source(self) -> ActorRef[Any]:
+        return self.directory["source", "trades"]
+
+    @property
+    def state(self) -> str:
+        return self.board.states["trades"].state.value
+
+    @property
+    def reason(self) -> str:
+        return self.board.states["trades"].reason or ""
+
+    async def start(self, **config: Any) -> None:
+        settings = SourceConfig(**({"retry_min": 0.001, "retry_max": 0.002} | config))
+
+        def make_driver(_source: Source) -> ScriptedDriver:
+            return ScriptedDriver(self.runs)
+
+        def make(supervisor: ActorRef[Any]) -> ActorRef[Any]:
+            return SourceActor.start(SOURCE, make_driver, settings, self.memory, supervisor)
+
+        await self.supervisor.ask(StartChild("source", "trades", make, Restart(delay=0.001)), block=False)
+
+    def listener(self) -> tuple[ActorRef[Any], Listener]:
+        ref = Listener.start()
+        self._listeners.append(ref)
+        return ref, ref._actor_weakref()
+
+    async def run(self, number: int) -> ScriptedDriver:
+        """The driver's run of that number, once it runs."""
+        await until(lambda: len(self.runs) >= number)
+        return self.runs[number - 1]
+
+    async def stop(self) -> None:
+        for ref in self._listeners:
+            await stop_actor(ref)
+        await self.supervisor.ask(StopChildren(("source",)), block=False)
+        await stop_actor(self.supervisor)
+        await Dispatcher.current().finish_tasks(within=5)
+
+
+@asynccontextmanager
+async def world(**config: Any) -> AsyncIterator[World]:
+    made = World()
+    await made.start(**config)
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+__all__ = ["SOURCE", "Everything", "Listener", "ScriptedDriver", "World", "subscription", "until", "world"]

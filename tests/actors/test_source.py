@@ -1,0 +1,270 @@
+"""The source actor: rows first, then every change, whatever happens to its driver or to itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from actors.runtime import stop_actor
+from actors.source import Attach, Attached, Delivered, Detach, ReadRows, SourceUnavailableError
+from tests.actors.support import Listener, World, subscription, until, world
+from tests.views.support import SOURCE, every_row
+from tycostream.databases.driver import DatabaseError
+from tycostream.model import Operation, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
+
+A: Row = ("1", "AAPL", "1")
+B: Row = ("2", "MSFT", "2")
+C: Row = ("3", "IBM", "3")
+
+
+async def attached(world: World, operation_id: str = "1", **wishes: object) -> tuple[Listener, dict[str, Row]]:
+    ref, listener = world.listener()
+    one = subscription(operation_id, connection=ref, **wishes)
+    world.source.tell(Attach(one))
+    if world.memory.cache.timestamp is not None:
+        await until(lambda: one in listener.clients)
+        return listener, listener.clients[one].rows
+    return listener, {}
+
+
+def rows_of(listener: Listener) -> dict[object, Row]:
+    (client,) = listener.clients.values()
+    return client.rows
+
+
+async def test_a_source_starts_when_it_is_first_needed_and_serves_those_who_waited() -> None:
+    async with world() as made:
+        await until(lambda: made.board.states)
+        assert (made.state, made.runs) == ("IDLE", [])
+        one, _ = await attached(made)
+        two, _ = await attached(made)
+        driver = await made.run(1)
+        assert made.state == "CONNECTING"
+        driver.snapshot(1, A, B)
+        await until(lambda: one.clients and two.clients)
+        driver.change(2, ("3", C), ("1", None))
+        await until(lambda: rows_of(one) == rows_of(two) == {"2": B, "3": C})
+        await until(lambda: made.state == "LIVE")
+        assert len(made.runs) == 1
+
+
+async def test_attaching_at_any_moment_misses_nothing_and_doubles_nothing() -> None:
+    async with world() as made:
+        listeners = [(await attached(made))[0]]
+        driver = await made.run(1)
+        driver.snapshot(1, A)
+        for timestamp in range(2, 200):
+            driver.change(timestamp, (str(timestamp % 7), (str(timestamp % 7), "X", str(timestamp))))
+            if timestamp % 20 == 0:
+                ref, listener = made.listener()
+                made.source.tell(Attach(subscription(connection=ref)))
+                listeners.append(listener)
+        await until(lambda: all(one.clients and rows_of(one) == made.memory.cache.rows for one in listeners))
+        assert made.memory.cache.timestamp == 199
+
+
+async def test_a_turn_is_told_once_to_each_connection() -> None:
+    async with world() as made:
+        await attached(made)
+        driver = await made.run(1)
+        driver.snapshot(1, A)
+        await until(lambda: made.state == "LIVE")
+        ref, listener = made.listener()
+        made.source.tell(Attach(subscription("1", connection=ref)))
+        made.source.tell(Attach(subscription("2", {"symbol": {"_eq": "X"}}, connection=ref)))
+        await until(lambda: len(listener.clients) == 2)
+        for timestamp in range(2, 12):
+            driver.change(timestamp, ("1", ("1", "X", str(timestamp))))
+        await until(lambda: made.memory.cache.timestamp == 11)
+        await until(lambda: len(listener.tells) == 3)
+        assert [type(tell) for tell in listener.tells] == [Attached, Attached, Delivered]
+        assert len(listener.tells[2].deliveries) == 2
+
+
+async def test_after_a_lost_connection_subscribers_get_the_difference_alone() -> None:
+    async with world() as made:
+        listener, _ = await attached(made)
+        driver = await made.run(1)
+        driver.snapshot(1, A, B)
+        await until(lambda: listener.clients)
+        driver.fail(DatabaseError("the server went away"))
+        await until(lambda: made.state == "STALE")
+        assert made.reason == "the server went away"
+        late, rows = await attached(made)
+        assert rows == {"1": A, "2": B}
+        again = await made.run(2)
+        again.emit(SnapshotStarted(10))
+        again.emit(SnapshotRows([A, C]))
+        again.change(11, ("4", ("4", "NEW", None)))
+        again.emit(SnapshotComplete())
+        await until(lambda: rows_of(listener) == rows_of(late) == {"1": A, "3": C, "4": ("4", "NEW", None)})
+        (delivered,) = [tell for tell in listener.tells if isinstance(tell, Delivered)]
+        ((_, delivery),) = delivered.deliveries
+        assert [(change[0], change[1]) for change in delivery.changes] == [
+            (Operation.DELETE, "2"), (Operation.INSERT, "3"), (Operation.INSERT, "4"),
+        ]  # fmt: skip
+        await until(lambda: made.state == "LIVE")
+
+
+async def test_changes_that_the_snapshot_shows_already_are_ignored() -> None:
+    async with world() as made:
+        listener, _ = await attached(made)
+        driver = await made.run(1)
+        driver.emit(SnapshotStarted(10))
+        driver.change(9, ("1", None))
+        driver.emit(SnapshotRows([A]))
+        driver.emit(SnapshotComplete())
+        driver.change(10, ("1", None))
+        driver.change(12, ("2", B))
+        await until(lambda: listener.clients and rows_of(listener) == {"1": A, "2": B})
+
+
+async def test_what_can_not_work_is_refused_with_the_reason_and_heals() -> None:
+    async with world() as made:
+        listener, _ = await attached(made)
+        question = made.source.ask(ReadRows(every_row()), block=False)
+        driver = await made.run(1)
+        driver.fail(DatabaseError("there is no relation trades", hint="did you mean trade?", permanent=True))
+        await until(lambda: listener.refused)
+        assert listener.refused == ["source trades is not available: there is no relation trades (did you mean trade?)"]
+        with pytest.raises(SourceUnavailableError, match="there is no relation trades"):
+            await question
+        assert made.state == "FAILED"
+        late, _ = await attached(made)
+        await until(lambda: late.refused)
+
+
+async def test_a_source_that_failed_while_it_is_followed_keeps_its_rows_and_heals() -> None:
+    async with world() as made:
+        listener, _ = await attached(made)
+        (await made.run(1)).snapshot(1, A)
+        await until(lambda: listener.clients)
+        made.runs[0].fail(DatabaseError("column price is gone", permanent=True))
+        await until(lambda: made.state == "FAILED")
+        assert (await attached(made))[1] == {"1": A}
+        (await made.run(2)).snapshot(5, A, B)
+        await until(lambda: rows_of(listener) == {"1": A, "2": B})
+        await until(lambda: made.state == "LIVE")
+
+
+async def test_an_unused_source_lingers_and_then_rests() -> None:
+    async with world(linger=0.01) as made:
+        ref, listener = made.listener()
+        one = subscription(connection=ref)
+        made.source.tell(Attach(one))
+        driver = await made.run(1)
+        driver.snapshot(1, A)
+        await until(lambda: listener.clients)
+        made.source.tell(Detach(one))
+        await until(lambda: made.state == "IDLE")
+        await until(lambda: driver.ended)
+        assert made.memory.cache.rows == {}
+        await attached(made)
+        await made.run(2)
+
+
+async def test_an_eager_source_starts_by_itself() -> None:
+    async with world(eager=True) as made:
+        (await made.run(1)).snapshot(1, A)
+        await until(lambda: made.state == "LIVE")
+        assert await made.source.ask(ReadRows(every_row()), block=False) == [A]
+
+
+async def test_a_question_waits_for_the_first_rows() -> None:
+    async with world() as made:
+        question = made.source.ask(ReadRows(every_row()), block=False)
+        driver = await made.run(1)
+        driver.emit(Waiting("waiting for an open transaction to end"))
+        await until(lambda: made.reason == "waiting for an open transaction to end")
+        driver.emit(Waiting(None))
+        driver.snapshot(1, A, B)
+        assert await question == [A, B]
+
+
+async def test_a_connection_that_has_gone_is_forgotten() -> None:
+    async with world() as made:
+        listener, _ = await attached(made)
+        driver = await made.run(1)
+        driver.snapshot(1, A)
+        await until(lambda: listener.clients)
+        await stop_actor(listener.actor_ref)
+        driver.change(2, ("1", None))
+        await until(lambda: len(made.memory.views) == 0)
+
+
+async def test_nobody_attaches_in_the_middle_of_a_large_transaction() -> None:
+    async with world() as made:
+        await attached(made)
+        driver = await made.run(1)
+        driver.snapshot(1)
+        await until(lambda: made.state == "LIVE")
+        count = 25_000
+        driver.change(2, *((str(number), (str(number), "X", None)) for number in range(count)))
+        listener, rows = await attached(made)
+        assert len(rows) == count
+        assert len(listener.tells) == 1
+
+
+async def test_a_driver_that_is_too_fast_is_asked_to_wait() -> None:
+    async with world() as made:
+        await attached(made)
+        driver = await made.run(1)
+        driver.emit(SnapshotStarted(1))
+        driver.emit(SnapshotRows([(str(number), None, None) for number in range(30_000)]))
+        ready = driver.ready()
+        assert not await_now(ready)
+        await driver.ready()
+
+
+def await_now(coroutine: object) -> bool:
+    """Whether a coroutine is done without waiting."""
+    try:
+        coroutine.send(None)  # type: ignore[attr-defined]
+    except StopIteration:
+        return True
+    coroutine.close()  # type: ignore[attr-defined]
+    return False
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """A selection on which the source chokes at a certain price."""
+
+    @property
+    def interest(self) -> int:
+        return Poison.interest()
+
+    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+        raise AssertionError("nothing is to be rendered")
+
+
+class Poison:
+    armed = False
+
+    @classmethod
+    def interest(cls) -> int:
+        if cls.armed:
+            cls.armed = False
+            raise RuntimeError("poison")
+        return 0
+
+
+async def test_an_actor_that_crashes_is_replaced_and_its_subscribers_get_the_difference() -> None:
+    async with world() as made:
+        listener, _ = await attached(made)
+        driver = await made.run(1)
+        driver.snapshot(1, A, B)
+        await until(lambda: listener.clients)
+        ref, other = made.listener()
+        made.source.tell(Attach(subscription("9", connection=ref, selection=Poisoned())))
+        await until(lambda: other.tells)
+        first = made.source
+        Poison.armed = True
+        driver.change(2, ("1", ("1", "CHANGED", "1")), ("2", None))
+        await until(lambda: not first.is_alive() and made.directory.get(("source", "trades")) not in (None, first))
+        assert made.memory.cache.rows == {"1": A, "2": B}, "what was not delivered is taken back"
+        assert rows_of(listener) == {"1": A, "2": B}
+        (await made.run(2)).snapshot(3, ("1", "CHANGED", "1"), C)
+        await until(lambda: rows_of(listener) == {"1": ("1", "CHANGED", "1"), "3": C})
+        assert SOURCE.name == "trades"
