@@ -13,11 +13,13 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from pykka import ActorRef
 
+from actors.intake import Intake
 from actors.runtime import LoopActor, handles, tell
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
@@ -29,9 +31,6 @@ log = logging.getLogger("tycostream.source")
 
 SLICE_ROWS = 2000
 """Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
-
-INTAKE_ROWS = 20_000
-"""Rows that may wait in the inbox before the driver is asked to wait."""
 
 
 class State(enum.Enum):
@@ -74,9 +73,20 @@ class Detach:
 
 @dataclass(frozen=True, slots=True)
 class ReadRows:
-    """Ask for the rows that a filter admits; answered when there is a snapshot."""
+    """Ask for the rows that a filter admits; answered when there is a snapshot, for which it waits `within` seconds.
+
+    Where there is none, the answer is a SourceUnavailableError.
+    """
 
     filter: Filter
+    within: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """A question has waited for long enough."""
+
+    question: asyncio.Future[list[Row]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,44 +172,6 @@ class SourceMemory:
         self.cache.timestamp = self.timestamp_delivered
 
 
-class Intake:
-    """What a driver's run reports through, and where it waits while the source is behind."""
-
-    def __init__(self, run: int, source: ActorRef[Any]) -> None:
-        self._run = run
-        self._source = source
-        self._rows = 0
-        self._caught_up = asyncio.Event()
-        self._caught_up.set()
-
-    def emit(self, event: Event) -> None:
-        """Hand an event to the source. Never blocks."""
-        self._rows += _size(event)
-        if self._rows > INTAKE_ROWS:
-            self._caught_up.clear()
-        tell(self._source, DriverReported(self._run, event))
-
-    async def ready(self) -> None:
-        """Wait until the source has handled most of what it was handed."""
-        await self._caught_up.wait()
-
-    def close(self) -> None:
-        """The run is over: nobody waits any more."""
-        self._caught_up.set()
-
-    def handled(self, event: Event) -> None:
-        """The source has handled an event."""
-        self._rows -= _size(event)
-        if self._rows <= INTAKE_ROWS:
-            self._caught_up.set()
-
-
-def _size(event: Event) -> int:
-    if isinstance(event, Changes):
-        return len(event.changes) + 1
-    return len(event.rows) if isinstance(event, SnapshotRows) else 1
-
-
 class SourceActor(LoopActor):
     """See the module. `make_driver` makes a driver for each attempt; `memory` comes from the actor's predecessor."""
 
@@ -231,7 +203,7 @@ class SourceActor(LoopActor):
         self._reload: Reload | None = None
         self._failures = 0
         self._waiting: dict[Subscription, None] = {}
-        self._questions: list[tuple[Filter, asyncio.Future[list[Row]]]] = []
+        self._questions: dict[asyncio.Future[list[Row]], Filter] = {}
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: asyncio.TimerHandle | None = None
         self._lag: float | None = None
@@ -251,9 +223,7 @@ class SourceActor(LoopActor):
     def on_stop(self) -> None:
         self._stop_driver()
         self._cancel_timers()
-        for _filter, question in self._questions:
-            if not question.done():
-                question.set_exception(SourceUnavailableError(f"source {self.source.name} is being stopped"))
+        self._fail_questions(f"source {self.source.name} is being stopped")
 
     def on_failure(self, *_error: object) -> None:
         self._memory.roll_back()
@@ -306,10 +276,18 @@ class SourceActor(LoopActor):
         if self._state is State.FAILED:
             question.set_exception(SourceUnavailableError(self._unavailable()))
             return question
-        self._questions.append((condition, question))
+        self._questions[question] = condition
+        self._later(message.within, GiveUp(question))
         if self._state is State.IDLE:
             self._start_driver()
         return question
+
+    @handles(GiveUp)
+    def _give_up(self, message: GiveUp) -> None:
+        if self._questions.pop(message.question, None) is not None:
+            why = self._reason or self._state.value.lower()
+            text = f"source {self.source.name} has no rows yet ({why}); ask again"
+            message.question.set_exception(SourceUnavailableError(text))
 
     def _unavailable(self) -> str:
         return f"source {self.source.name} is not available: {self._reason}"
@@ -410,8 +388,8 @@ class SourceActor(LoopActor):
         waiting, self._waiting = self._waiting, {}
         for subscription in waiting:
             self._admit(subscription, timestamp)
-        questions, self._questions = self._questions, []
-        for condition, question in questions:
+        questions, self._questions = self._questions, {}
+        for question, condition in questions.items():
             self.spawn(_answer(question, self._cache.frozen(), condition))
         self._linger_if_unused()
 
@@ -454,10 +432,13 @@ class SourceActor(LoopActor):
         self._run += 1
         self._reload = None
         self._note = None
-        self._intake = Intake(self._run, self.actor_ref)
+        self._intake = Intake(partial(self._report, self._run))
         if self._cache.timestamp is None and self._state is not State.FAILED:
             self._set_state(State.CONNECTING, self._reason)
         self._driver = self.spawn(self._drive(self._run, self._make_driver(self.source), self._intake))
+
+    def _report(self, run: int, event: Event) -> None:
+        tell(self.actor_ref, DriverReported(run, event))
 
     async def _drive(self, run: int, driver: Driver, intake: Intake) -> None:
         try:
@@ -511,10 +492,12 @@ class SourceActor(LoopActor):
         waiting, self._waiting = self._waiting, {}
         for subscription in waiting:
             self._refuse(subscription, self._unavailable())
-        questions, self._questions = self._questions, []
-        for _condition, question in questions:
-            if not question.done():
-                question.set_exception(SourceUnavailableError(self._unavailable()))
+        self._fail_questions(self._unavailable())
+
+    def _fail_questions(self, message: str) -> None:
+        questions, self._questions = self._questions, {}
+        for question in questions:
+            question.set_exception(SourceUnavailableError(message))
 
     def _retry_delay(self, *, permanent: bool) -> float:
         if permanent:
@@ -594,5 +577,4 @@ async def _select(rows: tuple[Row, ...], condition: Filter) -> list[Row]:
 
 async def _answer(question: asyncio.Future[list[Row]], rows: tuple[Row, ...], condition: Filter) -> None:
     found = await _select(rows, condition)
-    if not question.done():
-        question.set_result(found)
+    question.set_result(found)

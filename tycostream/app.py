@@ -216,9 +216,7 @@ class Service:
             raise UnavailableError(f"source {name} is being restarted; ask again")
         within = self.settings.sources.query_timeout_seconds
         try:
-            found: list[Row] = await asyncio.wait_for(_reply(source.ask(ReadRows(filter), block=False)), within)
-        except TimeoutError:
-            raise UnavailableError(f"source {name} has no rows yet, after {within:g} s; ask again") from None
+            found: list[Row] = await source.ask(ReadRows(filter, within), block=False)
         except SourceUnavailableError as error:
             raise UnavailableError(str(error)) from None
         except pykka.ActorDeadError:

@@ -268,3 +268,11 @@ async def test_an_actor_that_crashes_is_replaced_and_its_subscribers_get_the_dif
         (await made.run(2)).snapshot(3, ("1", "CHANGED", "1"), C)
         await until(lambda: rows_of(listener) == {"1": ("1", "CHANGED", "1"), "3": C})
         assert SOURCE.name == "trades"
+
+
+async def test_a_question_that_waits_too_long_is_answered_with_the_reason() -> None:
+    async with world() as made:
+        question = made.source.ask(ReadRows(every_row(), within=0.01), block=False)
+        (await made.run(1)).emit(Waiting("waiting for an open transaction to end"))
+        with pytest.raises(SourceUnavailableError, match=r"no rows yet \(waiting for an open transaction to end\); ask"):
+            await question
