@@ -16,7 +16,7 @@ from typing import Any
 from pykka import ActorRef
 
 from actors.runtime import LoopActor, handles, tell
-from actors.source import Attach, Attached, Delivered, Detach, Refused
+from actors.source_messages import Attach, Attached, Delivered, Detach, Refused
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.views import Delivery, Outbox, OutboxOverflowError, SnapshotReader, Subscription
 from tycostream.views.delivery import in_order

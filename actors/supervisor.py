@@ -16,7 +16,7 @@ import pykka
 from pykka import ActorRef
 
 from actors.runtime import Describe, LoopActor, Stop, handles, loop_actor, stop_actor, tell
-from actors.source import SourceStateChanged, State
+from actors.source_messages import SourceStateChanged, State
 
 log = logging.getLogger("tycostream.supervisor")
 

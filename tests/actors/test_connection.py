@@ -11,7 +11,7 @@ from pykka import ActorRef
 
 from actors.connection import ConnectionActor, ConnectionConfig, FrameReceived, SocketClosed, SocketDrained
 from actors.runtime import stop_actor
-from actors.source import Attach, Delivered, Detach
+from actors.source_messages import Attach, Delivered, Detach
 from tests.actors.support import World, until, world
 from tests.views.support import SOURCE, Client
 from tycostream.graphql import Engine, Limits

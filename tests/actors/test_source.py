@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from actors.runtime import stop_actor
-from actors.source import Attach, Attached, Delivered, Detach, ReadRows, SourceUnavailableError
+from actors.source_messages import Attach, Attached, Delivered, Detach, ReadRows, SourceUnavailableError
 from tests.actors.support import Listener, World, subscription, until, world
 from tests.views.support import SOURCE, every_row
 from tycostream.databases.driver import DatabaseError
@@ -274,5 +274,7 @@ async def test_a_question_that_waits_too_long_is_answered_with_the_reason() -> N
     async with world() as made:
         question = made.source.ask(ReadRows(every_row(), within=0.01), block=False)
         (await made.run(1)).emit(Waiting("waiting for an open transaction to end"))
-        with pytest.raises(SourceUnavailableError, match=r"no rows yet \(waiting for an open transaction to end\); ask"):
+        with pytest.raises(
+            SourceUnavailableError, match=r"no rows yet \(waiting for an open transaction to end\); ask"
+        ):
             await question

@@ -1,0 +1,123 @@
+"""What a source hears and what it tells: its states and messages."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from dataclasses import dataclass
+
+from tycostream.filters import Filter
+from tycostream.model import Event, Row
+from tycostream.views import Delivery, SnapshotReader, Subscription
+
+
+class State(enum.Enum):
+    """How a source stands to its database."""
+
+    IDLE = "IDLE"  # nobody has asked for it
+    CONNECTING = "CONNECTING"  # the first snapshot is on its way
+    LIVE = "LIVE"
+    STALE = "STALE"  # the rows of an earlier moment are served, the database is out of reach
+    FAILED = "FAILED"  # somebody has to change the database or the schema file; tried again now and then
+
+
+# What it hears
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Start a subscription. Answered to its connection with Attached, now or when there is a snapshot, or with
+    Refused."""
+
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """End a subscription."""
+
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """Ask for the rows that a filter admits; answered when there is a snapshot, for which it waits `within` seconds.
+
+    Where there is none, the answer is a SourceUnavailableError.
+    """
+
+    filter: Filter
+    within: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """A question has waited for long enough."""
+
+    question: asyncio.Future[list[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverReported:
+    """An event of the driver's run number `run`."""
+
+    run: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class DriverFailed:
+    """The driver's run has ended."""
+
+    run: int
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class StartDriver:
+    """Follow the database: on demand, or once more after a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class LingerOver:
+    """The time for which an unused source keeps following its relation has passed."""
+
+
+# What it tells others
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """To the connection: the subscription's first rows; changes follow."""
+
+    subscription: Subscription
+    snapshot: SnapshotReader
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """To the connection: changes, in order, for each of its subscriptions that they concern."""
+
+    deliveries: list[tuple[Subscription, Delivery]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """To the connection: the subscription can't be served."""
+
+    subscription: Subscription
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStateChanged:
+    """To the supervisor."""
+
+    name: str
+    state: State
+    reason: str | None
+    since: float
+
+
+class SourceUnavailableError(Exception):
+    """The source can't answer; the text says why."""
