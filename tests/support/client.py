@@ -65,6 +65,7 @@ class GraphQLClient:
         self._socket = socket
         self._ids = itertools.count(1)
         self._subscriptions: dict[str, ClientSubscription] = {}
+        self._listeners: dict[str, Callable[[dict[str, Any]], None]] = {}
         self._changed = asyncio.Condition()
         self._reader = asyncio.ensure_future(self._read())
         self.acknowledged = False
@@ -80,6 +81,8 @@ class GraphQLClient:
                 await self.send({"type": "pong"})
             elif message["id"] in self._subscriptions:
                 self._subscriptions[message["id"]].hear(message)
+            elif message["id"] in self._listeners:
+                self._listeners[message["id"]](message)
             async with self._changed:
                 self._changed.notify_all()
         self.close_code, self.close_reason = self._socket.close_code, self._socket.close_reason
@@ -109,6 +112,10 @@ class GraphQLClient:
         payload = {"query": query, "variables": variables}
         await self.send({"id": operation_id, "type": "subscribe", "payload": payload})
         return subscription
+
+    def on_message(self, operation_id: str, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Hand the messages of an operation that was started with `send` to a function."""
+        self._listeners[operation_id] = listener
 
     def owns(self, subscription: ClientSubscription) -> bool:
         """Whether the subscription is this client's."""
