@@ -221,6 +221,7 @@ class LoopActor(_Handling):
         """Called once when the actor has ended, with the error that ended it, if any. Its supervisor sets it."""
         self._busy: asyncio.Task[None] | None = None
         self._started = False
+        self._ended = False  # as `actor_stopped`, but cheaper to ask
         self._inbox: LoopInbox = self.actor_inbox  # type: ignore[assignment]
 
     # What pykka asks of an actor type
@@ -261,7 +262,7 @@ class LoopActor(_Handling):
 
     def take_turn(self) -> None:
         """Handle some messages; for the dispatcher alone."""
-        if self.actor_stopped.is_set() or self._busy is not None:
+        if self._ended or self._busy is not None:
             self._inbox.woken(again=False)
             return
         try:
@@ -269,12 +270,12 @@ class LoopActor(_Handling):
                 self._started = True
                 self.on_start()
             self._handle_messages()
-            if not self.actor_stopped.is_set():
+            if not self._ended:
                 self.after_turn()
         except Exception as error:
             self._fail(error)
             return
-        if self.actor_stopped.is_set():
+        if self._ended:
             return
         again = self._busy is None and bool(self._inbox.messages)
         self._inbox.woken(again=again)
@@ -283,17 +284,20 @@ class LoopActor(_Handling):
 
     def _handle_messages(self) -> None:
         messages = self._inbox.messages
-        for _ in range(min(TURN_MESSAGES, len(messages))):
+        handlers = self._handlers
+        count = min(TURN_MESSAGES, len(messages))
+        for _ in range(count):
             envelope = messages.popleft()
             self.handled += 1
-            reply_to = envelope.reply_to
+            message, reply_to = envelope.message, envelope.reply_to
+            handler = handlers.get(message.__class__)
             try:
-                response = self._handle_receive(envelope.message)
+                response = self._handle_receive(message) if handler is None else handler(self, message)
             except Exception:
                 if reply_to is not None:
                     reply_to.set_exception()
                 raise
-            if response.__class__ is CoroutineType:
+            if response is not None and response.__class__ is CoroutineType:
                 self._busy = self.dispatcher.loop.create_task(self._finish(response, reply_to))
                 return
             if reply_to is not None:
@@ -301,7 +305,7 @@ class LoopActor(_Handling):
                     response.add_done_callback(lambda done, to=reply_to: _pass_on(done, to))  # type: ignore[misc]
                 else:
                     reply_to.set(response)
-            if self.actor_stopped.is_set():
+            if self._ended:
                 return
 
     async def _finish(self, work: Coroutine[Any, Any, Any], reply_to: pykka.Future[Any] | None) -> None:
@@ -319,15 +323,9 @@ class LoopActor(_Handling):
         if reply_to is not None:
             reply_to.set(response)
         self._busy = None
-        if not self.actor_stopped.is_set():
+        if not self._ended:
             self._inbox.woken(again=True)
             self.dispatcher.add(self)
-
-    def _handle_receive(self, message: Any) -> Any:
-        handler = self._handlers.get(message.__class__)
-        if handler is not None:
-            return handler(self, message)
-        return super()._handle_receive(message)
 
     @handles(Stop)
     def _on_stop_asked(self, _message: Stop) -> None:
@@ -353,6 +351,7 @@ class LoopActor(_Handling):
         self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
+        self._ended = True
         self._inbox.detach()
         if self._busy is not None:
             self._busy.cancel()

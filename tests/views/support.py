@@ -37,10 +37,10 @@ class Everything:
 class Lines:
     """One line a message, named after the operation."""
 
-    operation_id: str
+    key: str
 
     def wrap(self, payloads: Sequence[bytes]) -> bytes:
-        return b"".join(b"%s %s\n" % (self.operation_id.encode(), payload) for payload in payloads)
+        return b"".join(b"%s %s\n" % (self.key.encode(), payload) for payload in payloads)
 
 
 def subscription(

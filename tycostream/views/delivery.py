@@ -26,8 +26,12 @@ class Selection(Hashable, Protocol):
         """One result, as the client gets it inside its protocol's message."""
 
 
-class Envelope(Hashable, Protocol):
-    """How one subscription's results are wrapped for its wire. Equal envelopes share the bytes."""
+class Envelope(Protocol):
+    """How one subscription's results are wrapped for its wire. Envelopes with the same key share the bytes."""
+
+    @property
+    def key(self) -> Hashable:
+        """What tells this envelope from others."""
 
     def wrap(self, payloads: Sequence[bytes]) -> bytes:
         """The results as complete messages, one after the other."""
@@ -59,13 +63,14 @@ class Delivery:
         self.selection = selection
         self.changes = changes
         self._payloads: list[bytes] | None = None
-        self._wrapped: dict[Envelope, bytes] = {}
+        self._wrapped: dict[Hashable, bytes] = {}
 
     def wrapped(self, envelope: Envelope) -> bytes:
         """All changes as messages for subscriptions with this envelope."""
-        wrapped = self._wrapped.get(envelope)
+        key = envelope.key
+        wrapped = self._wrapped.get(key)
         if wrapped is None:
-            wrapped = self._wrapped[envelope] = envelope.wrap(self.payloads())
+            wrapped = self._wrapped[key] = envelope.wrap(self.payloads())
         return wrapped
 
     def payloads(self) -> list[bytes]:

@@ -10,13 +10,13 @@ from tycostream.web.frames import text_frame_header
 
 @dataclass(frozen=True, slots=True)
 class TextFrames:
-    """A `next` message is `prefix` + result + `}`. Operations with the same id on many connections are equal."""
+    """A `next` message is the protocol's prefix (the key) + result + `}`. Operations with the same id share it."""
 
-    prefix: bytes
+    key: bytes
 
     def wrap(self, payloads: Sequence[bytes]) -> bytes:
         """One frame a result, joined."""
-        prefix = self.prefix
+        prefix = self.key
         around = len(prefix) + 1
         parts: list[bytes] = []
         for payload in payloads:
