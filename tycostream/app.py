@@ -64,9 +64,7 @@ class Service:
     """A running tycostream: `start`, then `stop`. `port` is where it listens, `database` what it follows."""
 
     def __init__(self, settings: Settings, catalog: Catalog) -> None:
-        if settings.database.type not in SUPPORTED:
-            message = f"{settings.database.type} is not supported yet; {' and '.join(SUPPORTED)} are"
-            raise SettingsError([Problem("DATABASE_TYPE", message)])
+        require_supported(settings)
         self.settings = settings
         self.catalog = catalog
         self.port = 0
@@ -257,6 +255,13 @@ async def _reply(future: pykka.Future[Any]) -> Any:
     return await future
 
 
+def require_supported(settings: Settings) -> None:
+    """Raises SettingsError for a kind of database that there is no driver for."""
+    if settings.database.type not in SUPPORTED:
+        message = f"{settings.database.type} is not supported yet; {' and '.join(SUPPORTED)} are"
+        raise SettingsError([Problem("DATABASE_TYPE", message)])
+
+
 def embedded_database(settings: Settings) -> EmbeddedPostgres:
     """The embedded database that the settings describe. Raises DatabaseError where its initial SQL can't be read."""
     init = settings.database.embedded_init
@@ -310,6 +315,7 @@ async def serve(
 
 async def check_database(settings: Settings, catalog: Catalog) -> int:
     """Hold the catalog against the database and print what is found. Returns the process's exit code."""
+    require_supported(settings)
     embedded = embedded_database(settings) if settings.database.type == "embedded" else None
     database = settings.database
     parameters = ConnectionParameters(database.host, database.port, database.user, database.password, database.name)
