@@ -69,6 +69,7 @@ class TableFollower:
         self._held_rows = 0
         self._position_known = asyncio.Event()
         self._copying = True
+        self._abandoned = False
         self._position = 0
 
     async def ready(self) -> None:
@@ -97,8 +98,16 @@ class TableFollower:
         self._copying = False
         self._emit(SnapshotComplete())
 
+    def abandon(self) -> None:
+        """Nothing is wanted any more; above all, nobody may wait for this follower."""
+        self._abandoned = True
+        self._held, self._held_rows = [], 0
+        self._position_known.set()
+
     def on_transaction(self, lsn: int, committed_at: float, changes: Sequence[tuple[WireRelation, RowMessage]]) -> None:
         """Report a transaction, or hold it back."""
+        if self._abandoned:
+            return
         if self._position_known.is_set():
             self._report(lsn, committed_at, changes)
         else:
@@ -235,6 +244,7 @@ async def follow_table(
             ended.result()
     finally:
         follower.failed.cancel()
+        follower.abandon()
         await feed.unfollow(follower)
 
 
