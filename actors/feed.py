@@ -62,20 +62,21 @@ class FeedActor(LoopActor):
         self._stream: ReplicationStream | None = None
         self._reading: asyncio.Task[None] | None = None
         self._lost: dict[Follower, asyncio.Future[None]] = {}
+        self._following: dict[Follower, asyncio.Task[asyncio.Future[None]]] = {}
         self._waiting: dict[Waiting, None] = {}
         self._streams = 0
         self._last_error: str | None = None
 
     @handles(Follow)
     def _on_follow(self, message: Follow) -> asyncio.Future[asyncio.Future[None]]:
-        return self.spawn(self._follow(message.follower, message.waiting))
+        follower = message.follower
+        following = self._following[follower] = self.spawn(self._follow(follower, message.waiting))
+        following.add_done_callback(lambda _done: self._following.pop(follower, None))
+        return following
 
     @handles(Unfollow)
     def _on_unfollow(self, message: Unfollow) -> asyncio.Future[None]:
-        lost = self._lost.pop(message.follower, None)
-        if lost is not None:
-            lost.cancel()
-        return self.spawn(self._unfollow(self._stream, message.follower))
+        return self.spawn(self._unfollow(message.follower, self._following.pop(message.follower, None)))
 
     @handles(StreamEnded)
     def _on_stream_ended(self, message: StreamEnded) -> None:
@@ -135,11 +136,15 @@ class FeedActor(LoopActor):
             await stream.close()
         tell(self.actor_ref, StreamEnded(stream, error))
 
-    @staticmethod
-    async def _unfollow(stream: ReplicationStream | None, follower: Follower) -> None:
-        if stream is not None:
+    async def _unfollow(self, follower: Follower, following: asyncio.Future[Any] | None) -> None:
+        if following is not None:  # a statement that runs must not be interrupted
+            await asyncio.wait({following})
+        lost = self._lost.pop(follower, None)
+        if lost is not None:
+            lost.cancel()
+        if self._stream is not None:
             try:
-                await stream.unfollow(follower)
+                await self._stream.unfollow(follower)
             except DatabaseError as error:
                 log.info("could not withdraw a table from the publication: %s", error)
 
@@ -190,6 +195,9 @@ class FeedHandle:
             lost: asyncio.Future[None] = await feed.ask(Follow(follower, waiting), block=False)
         except pykka.ActorDeadError:
             raise DatabaseError("the feed has stopped") from None
+        except asyncio.CancelledError:
+            tell(feed, Unfollow(follower))
+            raise
         return lost
 
     async def unfollow(self, follower: Follower) -> None:

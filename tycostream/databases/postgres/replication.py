@@ -130,7 +130,7 @@ class ReplicationStream:
         self._replication: AsyncConnection | None = None
         self._cursor: Any = None
         self._altering = asyncio.Lock()
-        self._published: dict[int, int] = {}
+        self._published: dict[int, set[Follower]] = {}
         self._followers: dict[int, dict[Follower, None]] = {}
         self._relations: dict[int, WireRelation] = {}
         self._transaction: dict[Follower, list[tuple[WireRelation, RowMessage]]] = {}
@@ -170,9 +170,9 @@ class ReplicationStream:
             self._followers.setdefault(table.oid, {})[follower] = None
         async with self._altering:
             for table in follower.tables:
-                if not self._published.get(table.oid):
+                if table.oid not in self._published:
                     await self._alter("ADD", table)
-                self._published[table.oid] = self._published.get(table.oid, 0) + 1
+                self._published.setdefault(table.oid, set()).add(follower)
 
     async def unfollow(self, follower: Follower) -> None:
         """The follower hears nothing more; tables that nobody follows are published no longer."""
@@ -181,9 +181,10 @@ class ReplicationStream:
         self._transaction.pop(follower, None)
         async with self._altering:
             for table in follower.tables:
-                if table.oid in self._published:
-                    self._published[table.oid] -= 1
-                    if not self._published[table.oid]:
+                followers = self._published.get(table.oid, set())
+                if follower in followers:
+                    followers.remove(follower)
+                    if not followers:
                         del self._published[table.oid]
                         with contextlib.suppress(DatabaseError):  # the table may be gone
                             await self._alter("DROP", table)
