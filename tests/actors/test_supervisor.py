@@ -1,0 +1,110 @@
+"""The supervisor: who fails is started again, for a while; who is stopped is gone; everybody is listed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pykka import ActorRef
+
+from actors.runtime import LoopActor, handles, stop_actor, tell
+from actors.source_messages import SourceStateChanged, State
+from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChildren, Supervisor
+from tests.actors.support import until
+
+
+@dataclass(frozen=True)
+class Fail:
+    pass
+
+
+class Child(LoopActor):
+    stopped: ClassVar[list[str]] = []
+
+    def __init__(self, kind: str = "child") -> None:
+        super().__init__()
+        self.named = kind
+
+    def on_stop(self) -> None:
+        Child.stopped.append(self.named)
+
+    @handles(Fail)
+    def fail(self, _message: Fail) -> None:
+        raise ValueError("on purpose")
+
+    def details(self) -> dict[str, Any]:
+        return {"named": self.named}
+
+
+class House:
+    def __init__(self) -> None:
+        Child.stopped.clear()
+        self.directory: dict[tuple[str, str], ActorRef[Any]] = {}
+        self.board = SourceBoard()
+        self.ref: ActorRef[Any] = Supervisor.start(self.board, self.directory)
+
+    async def start(self, kind: str, restart: Restart | None = None) -> ActorRef[Any]:
+        ref: ActorRef[Any] = await self.ref.ask(
+            StartChild(kind, "one", lambda _supervisor: Child.start(kind), restart), block=False
+        )
+        return ref
+
+    async def listed(self, **which: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.ref.ask(ListActors(**which), block=False)
+        return found
+
+
+async def test_who_fails_is_started_again_and_given_up_in_the_end() -> None:
+    house = House()
+    first = await house.start("source", Restart(delay=0.001, give_up=3))
+    tell(first, Fail())
+    await until(lambda: house.directory.get(("source", "one"), first) is not first)
+    (known,) = await house.listed(kind="source")
+    assert (known["state"], known["restarts"], known["last_error"]) == ("running", 1, "ValueError: on purpose")
+    for _ in range(2):
+        await until(lambda: ("source", "one") in house.directory)
+        tell(house.directory["source", "one"], Fail())
+        await until(lambda: ("source", "one") not in house.directory)
+    await until(lambda: house.board.states)
+    (known,) = await house.listed(kind="source")
+    assert (known["state"], known["urn"]) == ("given up", None)
+    assert house.board.states["one"].state is State.FAILED
+    assert house.board.states["one"].reason == "given up: ValueError: on purpose"
+    await stop_actor(house.ref)
+
+
+async def test_an_adopted_actor_is_watched_and_not_started_again() -> None:
+    house = House()
+    ref = Child.start()
+    house.ref.tell(Adopt("connection", "7", ref))
+    (known,) = await house.listed(kind="connection")
+    assert known["name"] == "7"
+    assert known["details"] == {"named": "child"}
+    (same,) = await house.listed(urn=ref.actor_urn)
+    assert same["urn"] == known["urn"]
+    tell(ref, Fail())
+    await until(lambda: ("connection", "7") not in house.directory)
+    assert await house.listed(kind="connection") == []
+    await stop_actor(house.ref)
+
+
+async def test_children_are_stopped_in_order_and_no_new_one_comes() -> None:
+    house = House()
+    for kind in ("feed", "source", "connection"):
+        await house.start(kind)
+    await house.ref.ask(StopChildren(("connection", "source", "feed")), block=False)
+    assert Child.stopped == ["connection", "source", "feed"]
+    late = Child.start("late")
+    house.ref.tell(Adopt("connection", "9", late))
+    await until(lambda: not late.is_alive())
+    await stop_actor(house.ref)
+
+
+async def test_what_sources_tell_is_on_the_board() -> None:
+    house = House()
+    told = SourceStateChanged("trades", State.LIVE, None, 1.0)
+    house.ref.tell(told)
+    (everyone,) = await house.listed()
+    assert everyone["kind"] == "supervisor"
+    assert house.board.states == {"trades": told}
+    await stop_actor(house.ref)
