@@ -3,9 +3,9 @@
 `operators.py` is the one table of operators, `values.py` says how each type compares.
 """
 
+from tycostream.filters.errors import FilterError
 from tycostream.filters.filter import Filter, parse_filter
 from tycostream.filters.index import FilterIndex
 from tycostream.filters.operators import OPERATORS, Operand, Operator
-from tycostream.filters.parse import FilterError
 
 __all__ = ["OPERATORS", "Filter", "FilterError", "FilterIndex", "Operand", "Operator", "parse_filter"]

@@ -34,10 +34,15 @@ def _code(expression: str) -> CodeType:
     return compile(f"lambda row: {expression}", "<filter>", "eval")
 
 
+@lru_cache(maxsize=1024)
 def reader(domain: Domain) -> Callable[[str | None], Any]:
-    """Reads a row's value; None where it is NULL, or can't be read."""
+    """Reads a row's value; None where it is NULL, or can't be read.
+
+    All filters of a source ask for the same few values of a row, one after the other: the last ones are remembered.
+    """
     read = domain.read
 
+    @lru_cache(maxsize=16)
     def safe(text: str | None) -> Any:
         if text is None:
             return None

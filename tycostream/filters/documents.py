@@ -1,4 +1,4 @@
-"""JSON and array values that compare as PostgreSQL compares them, and JSON's containment.
+"""JSON values that compare as PostgreSQL's jsonb, and contain each other as there.
 
 jsonb's order (PostgreSQL documentation, "jsonb Indexing"; src/backend/utils/adt/jsonb_util.c, compareJsonbContainers):
 Object > Array > Boolean > Number > String > null; of two objects or arrays the one with more members is greater; then
@@ -8,13 +8,16 @@ there.
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from types import NoneType
 from typing import Any
 
-MOST_NESTING = 500
+from tycostream.filters.errors import shown
+
+MOST_NESTING = 100
+"""Levels of an operand. Nothing here goes deeper into a row than an operand goes."""
 
 
 class Json:
@@ -31,7 +34,7 @@ class Json:
 
     def __hash__(self) -> int:
         if self._hash is None:
-            self._hash = hash(_frozen(self.value))
+            self._hash = hash(_outline(self.value))
         return self._hash
 
     def __lt__(self, other: Json) -> bool:
@@ -56,34 +59,30 @@ def read_json(text: str) -> Json:
 
 
 def json_operand(value: object) -> Json:
-    """A client's JSON text."""
+    """A client's JSON text. Raises ValueError."""
     if not isinstance(value, str):
-        raise ValueError(f'{value!r} is not JSON text, such as "{{\\"a\\": 1}}"')
+        raise ValueError(f"{shown(value)} is not JSON text, such as {shown('[1, null]')}")
     if _nesting(value) > MOST_NESTING:
         raise ValueError(f"JSON may be nested {MOST_NESTING} levels deep")
     try:
         document = read_json(value)
-    except ValueError as error:
-        raise ValueError(f"{value[:40]!r} is not JSON: {error}") from None
-    if "\\u0000" in value and _has_nul(document.value):
-        raise ValueError("JSON text can't hold the character NUL")
-    try:
-        _frozen(document.value)
-        json.dumps(document.value, default=str, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise ValueError("JSON text can't hold half of a surrogate pair") from None
+    except (ValueError, ArithmeticError) as error:
+        raise ValueError(f"{shown(value)} is not JSON: {error}") from None
+    for text in _texts(document.value):
+        if "\0" in text:
+            raise ValueError("JSON text can't hold the character NUL")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("JSON text can't hold half of a surrogate pair") from None
     return document
-
-
-def _number(text: str) -> Decimal:
-    return Decimal(text)
 
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_LOADER = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_no_constant)
+_LOADER = json.JSONDecoder(parse_float=Decimal, parse_int=Decimal, parse_constant=_no_constant)
 
 
 def _nesting(text: str) -> int:
@@ -97,34 +96,35 @@ def _nesting(text: str) -> int:
     return deepest
 
 
-def _has_nul(value: Any) -> bool:
+def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        return "\0" in value
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        for member in value.values():
+            yield from _texts(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _texts(member)
+
+
+def _outline(value: Any, levels: int = 3) -> Any:
+    """Equal for equal values; not deep, for rows are of any depth."""
+    if not isinstance(value, dict | list):
+        return (value.__class__, value)
+    if not levels:
+        return value.__class__
     if isinstance(value, dict):
-        return any(_has_nul(key) or _has_nul(member) for key, member in value.items())
-    return isinstance(value, list) and any(map(_has_nul, value))
+        return frozenset((key, _outline(member, levels - 1)) for key, member in value.items())
+    return tuple(_outline(member, levels - 1) for member in value)
 
 
-def _frozen(value: Any) -> Any:
-    if isinstance(value, dict):
-        return frozenset((key, _frozen(member)) for key, member in value.items())
-    if isinstance(value, list):
-        return tuple(map(_frozen, value))
-    return (value.__class__, value)
-
-
-def _rank(value: Any) -> int:
-    if value is None:
-        return 0
-    for rank, kind in enumerate((str, Decimal, bool, list, dict), start=1):
-        if value.__class__ is kind:
-            return rank
-    raise TypeError(value.__class__)
+_RANKS = {NoneType: 0, str: 1, Decimal: 2, bool: 3, list: 4, dict: 5}
 
 
 def compare_json(one: Any, other: Any, *, top: bool = True) -> int:
     """Less than, equal to or greater than 0, as one is less than, equal to or greater than the other."""
-    rank, other_rank = _rank(one), _rank(other)
+    rank, other_rank = _RANKS[one.__class__], _RANKS[other.__class__]
     if rank != other_rank:
         if top and [] in (one, other):
             lesser, greater = (one, other) if one == [] else (other, one)
@@ -178,7 +178,7 @@ def _contains(outer: Any, inner: Any) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    return _rank(one) == _rank(other) and compare_json(one, other, top=False) == 0
+    return compare_json(one, other, top=False) == 0
 
 
 def has_key(document: Json, key: str) -> bool:
@@ -187,115 +187,3 @@ def has_key(document: Json, key: str) -> bool:
     if isinstance(value, list):
         return any(member == key for member in value if isinstance(member, str))
     return key in value if isinstance(value, dict) else bool(isinstance(value, str) and value == key)
-
-
-# Arrays
-
-
-@functools.total_ordering
-class Array:
-    """An array of texts: compared element by element, NULL above all, then by length and shape (array_cmp)."""
-
-    __slots__ = ("_key",)
-
-    def __init__(self, elements: list[str | None], shape: tuple[int, ...]) -> None:
-        ordered = tuple((element is None, element or "") for element in elements)
-        self._key = (ordered, len(shape), shape)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Array) and self._key == other._key
-
-    def __lt__(self, other: Array) -> bool:
-        return self._key < other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-
-def read_array(text: str) -> Array:
-    """PostgreSQL's text of an array. Raises ValueError."""
-    body = text
-    if body.startswith("["):  # lower bounds other than 1
-        body = body.partition("=")[2]
-    elements, shape, position = _read_level(body, 0)
-    if body[position:].strip():
-        raise ValueError("something follows the array")
-    return Array(elements, shape)
-
-
-def array_operand(value: object) -> Array:
-    """A client's array, as PostgreSQL writes it."""
-    if not isinstance(value, str) or "\0" in value:
-        raise ValueError(f"""{value!r} is not an array, such as "{{a,b}}" """.rstrip())
-    try:
-        value.encode()
-        return read_array(value.strip())
-    except (ValueError, IndexError, RecursionError):
-        raise ValueError(f"""{value[:40]!r} is not an array, such as "{{a,b}}" or '{{"a b",NULL}}'""") from None
-
-
-def _read_level(text: str, position: int) -> tuple[list[str | None], tuple[int, ...], int]:
-    """The elements of an array that starts here, its shape, and where it ends."""
-    if text[position : position + 1] != "{":
-        raise ValueError("an array starts with a brace")
-    position = _skip(text, position + 1)
-    elements: list[str | None] = []
-    shapes: set[tuple[int, ...]] = set()
-    count = 0
-    if text[position] == "}":
-        return [], (), position + 1
-    while True:
-        position = _skip(text, position)
-        if text[position] == "{":
-            inner, shape, position = _read_level(text, position)
-            elements += inner
-            shapes.add(shape)
-        else:
-            element, position = _read_element(text, position)
-            elements.append(element)
-            shapes.add(())
-        count += 1
-        if len(shapes) > 1:
-            raise ValueError("parts of different shapes")
-        position = _skip(text, position)
-        if text[position] == "}":
-            return elements, (count, *shapes.pop()), position + 1
-        if text[position] != ",":
-            raise ValueError("elements are separated by commas")
-        position += 1
-
-
-def _read_element(text: str, position: int) -> tuple[str | None, int]:
-    quoted = text[position] == '"'
-    letters: list[str] = []
-    escaped = False
-    position += quoted
-    while True:
-        letter = text[position]
-        if letter == "\\":
-            letters.append(text[position + 1])
-            escaped = True
-            position += 2
-            continue
-        if quoted and letter == '"':
-            return "".join(letters), position + 1
-        if not quoted and letter in '{}"':
-            if letter != "}":
-                raise ValueError("a brace or quote within an element")
-            break
-        if not quoted and letter == ",":
-            break
-        letters.append(letter)
-        position += 1
-    element = "".join(letters)
-    if not escaped:
-        element = element.rstrip()
-    if not element:
-        raise ValueError("an empty element")
-    return (None if element.upper() == "NULL" and not escaped else element), position
-
-
-def _skip(text: str, position: int) -> int:
-    while text[position].isspace():
-        position += 1
-    return position

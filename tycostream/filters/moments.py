@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
+
+from tycostream.filters.errors import shown
 
 _DAY = 86_400_000_000
 _ENDLESS = 1 << 80
 
-_DATE = r"(?P<year>\d{4,6})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"
+_DATE = r"(?P<year>\d{4,7})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"
 _CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:\.(?P<fraction>\d{1,}))?)?"
 _ZONE = r"(?P<zone>[zZ]|[+-]\d{1,2}(?::?\d{2}(?::?\d{2})?)?)"
 _TIMESTAMP_TEXT = re.compile(rf"\s*{_DATE}(?:[ T]{_CLOCK}\s?{_ZONE}?)?(?P<bc> BC)?\s*", re.ASCII | re.IGNORECASE)
@@ -23,6 +26,12 @@ _TIME_TEXT = re.compile(rf"\s*{_CLOCK}\s?{_ZONE}?\s*", re.ASCII)
 
 class Zoned(int):
     """A timestamp of a column with a time zone, in microseconds since 1970 UTC."""
+
+    __slots__ = ()
+
+
+class ZonedTime(tuple[int, int]):
+    """A `timetz`: the time in UTC, then the zone (seconds west of UTC) where that is the same."""
 
     __slots__ = ()
 
@@ -39,17 +48,23 @@ class Moment:
         return self.instant if isinstance(value, Zoned | ZonedTime) else self.local
 
 
-class ZonedTime(tuple[int, int]):
-    """A `timetz`: the time in UTC, then the zone (seconds west of UTC) where that is the same."""
-
-    __slots__ = ()
-
-
 def read_timestamp(text: str) -> int:
     """A row's timestamp in microseconds; the type says whether it has a zone."""
-    if text in ("infinity", "-infinity"):
-        return _ENDLESS if text == "infinity" else -_ENDLESS
-    local, offset = _timestamp(text)
+    zoned = text.endswith("+00")
+    try:  # the years that Python knows, ten times faster
+        since = datetime.fromisoformat(text[:-3] if zoned else text) - _EPOCH
+    except (ValueError, TypeError):
+        return _read_any_timestamp(text)
+    micros = since.days * _DAY + since.seconds * 1_000_000 + since.microseconds
+    return Zoned(micros) if zoned else micros
+
+
+def _read_any_timestamp(text: str) -> int:
+    endless = _endless(text)
+    if endless is not None:
+        return endless
+    days, clock, offset = _timestamp(text)
+    local = days * _DAY + clock
     return local if offset is None else Zoned(local - offset * 1_000_000)
 
 
@@ -59,19 +74,23 @@ def timestamp_operand(value: object) -> Any:
     if endless is not None:
         return endless
     try:
-        local, offset = _timestamp(value if isinstance(value, str) else "")
+        days, clock, offset = _timestamp(value)
+        local = days * _DAY + clock
     except ValueError:
-        raise ValueError(
-            f'{_shown(value)} is not a timestamp, such as "2024-01-02T03:04:05Z" or "2024-01-02 03:04:05"'
-        ) from None
+        valid = '"2024-01-02T03:04:05Z" or "2024-01-02 03:04:05"'
+        raise ValueError(f"{shown(value)} is not a timestamp, such as {valid}") from None
+    if not _FIRST_DAY * _DAY <= local < _END_OF_TIMESTAMPS * _DAY:
+        raise ValueError(f"{shown(value)} is not between the years 4714 BC and 294276")
     return local if offset in (None, 0) else Moment(local - (offset or 0) * 1_000_000, local)
 
 
 def read_date(text: str) -> int:
     """A row's date in days."""
-    if text in ("infinity", "-infinity"):
-        return _ENDLESS if text == "infinity" else -_ENDLESS
-    return _timestamp(text)[0] // _DAY
+    try:
+        return date.fromisoformat(text).toordinal() - _EPOCH_ORDINAL
+    except ValueError:
+        endless = _endless(text)
+        return _timestamp(text)[0] if endless is None else endless
 
 
 def date_operand(value: object) -> int:
@@ -80,9 +99,12 @@ def date_operand(value: object) -> int:
     if endless is not None:
         return endless
     try:
-        return _timestamp(value if isinstance(value, str) else "")[0] // _DAY
+        days = _timestamp(value)[0]
     except ValueError:
-        raise ValueError(f'{_shown(value)} is not a date, such as "2024-01-02"') from None
+        raise ValueError(f'{shown(value)} is not a date, such as "2024-01-02"') from None
+    if not _FIRST_DAY <= days < _END_OF_DATES:
+        raise ValueError(f"{shown(value)} is not between the years 4714 BC and 5874897")
+    return days
 
 
 def read_time(text: str) -> Any:
@@ -94,9 +116,9 @@ def read_time(text: str) -> Any:
 def time_operand(value: object) -> Any:
     """A client's time. Without an offset it means UTC where the column has a zone."""
     try:
-        local, offset = _time(value if isinstance(value, str) else "")
+        local, offset = _time(value)
     except ValueError:
-        raise ValueError(f'{_shown(value)} is not a time, such as "03:04:05" or "03:04:05+02"') from None
+        raise ValueError(f'{shown(value)} is not a time, such as "03:04:05" or "03:04:05+02"') from None
     return Moment(ZonedTime((local - (offset or 0) * 1_000_000, -(offset or 0))), local)
 
 
@@ -106,9 +128,9 @@ def _endless(value: object) -> int | None:
     return None
 
 
-def _timestamp(text: str) -> tuple[int, int | None]:
-    """Local microseconds since 1970, and the offset in seconds where there is one."""
-    found = _TIMESTAMP_TEXT.fullmatch(text)
+def _timestamp(text: object) -> tuple[int, int, int | None]:
+    """Days since 1970, microseconds of the day, and the offset in seconds where there is one."""
+    found = _TIMESTAMP_TEXT.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise ValueError("not a timestamp")
     year, month, day = int(found["year"]), int(found["month"]), int(found["day"])
@@ -117,11 +139,11 @@ def _timestamp(text: str) -> tuple[int, int | None]:
     if not 1 <= month <= 12 or not 1 <= day <= _days_of_month(year, month) or int(found["year"]) == 0:
         raise ValueError("no such day")
     clock = _clock(found) if found["hour"] is not None else 0
-    return _days(year, month, day) * _DAY + clock, _offset(found["zone"])
+    return _days(year, month, day), clock, _offset(found["zone"])
 
 
-def _time(text: str) -> tuple[int, int | None]:
-    found = _TIME_TEXT.fullmatch(text)
+def _time(text: object) -> tuple[int, int | None]:
+    found = _TIME_TEXT.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise ValueError("not a time")
     return _clock(found), _offset(found["zone"])
@@ -167,10 +189,7 @@ def _days(year: int, month: int, day: int) -> int:
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
 
 
-def _shown(value: object) -> str:
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
-    return (
-        text
-        if len(text) <= 60 and text.isprintable()
-        else f"{text[:57].encode('ascii', 'backslashreplace').decode()}..."
-    )
+_EPOCH = datetime(1970, 1, 1)  # the zone, always UTC, is taken off the text before
+_EPOCH_ORDINAL = _EPOCH.toordinal()
+# PostgreSQL documentation, "Date/Time Types": the range of each type
+_FIRST_DAY, _END_OF_TIMESTAMPS, _END_OF_DATES = _days(-4713, 11, 24), _days(294277, 1, 1), _days(5874898, 1, 1)

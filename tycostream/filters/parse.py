@@ -6,68 +6,77 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tycostream.filters import patterns
+from tycostream.filters.errors import FilterError, Path, shown
 from tycostream.filters.operators import BY_NAME, Operand, Operator, operators_of
 from tycostream.filters.tree import Comparison, IsNull, Node, OneOf, Test, all_of, any_of, negation
-from tycostream.filters.values import Domain, domain_of, shown, text_operand
+from tycostream.filters.values import Domain, domain_of, text_operand
 from tycostream.model import Source
 
 MOST_LEVELS = 100
 MOST_VALUES = 100_000
-
-Path = tuple[str | int, ...]
-
-
-class FilterError(ValueError):
-    """What is wrong in a `where` object; `path` says where within it."""
-
-    def __init__(self, path: Path, message: str) -> None:
-        super().__init__(message)
-        self.path = path
-        self.message = message
+MOST_CONDITIONS = 5_000
 
 
-def parse(source: Source, where: object, path: Path = (), level: int = 0) -> Node:
+def parse(source: Source, where: object) -> Node:
     """The conditions of a `where` object. Raises FilterError."""
-    if level > MOST_LEVELS:
-        raise FilterError(path, f"conditions may be nested {MOST_LEVELS} levels deep")
-    if not isinstance(where, Mapping):
-        raise FilterError(path, f"{shown(where)} is not an object of conditions")
-    conditions: list[Node] = []
-    for name, value in where.items():
-        here = (*path, name)
-        if value is None:
-            raise FilterError(here, "null is no condition; leave it out, or ask a column's _is_null")
-        if name in ("_and", "_or"):
-            members = value if isinstance(value, list | tuple) else [value]
-            parsed = [parse(source, member, (*here, index), level + 1) for index, member in enumerate(members)]
-            conditions.append(all_of(parsed) if name == "_and" else any_of(parsed))
-        elif name == "_not":
-            conditions.append(negation(parse(source, value, here, level + 1)))
-        elif name in source.positions:
-            conditions.append(_parse_column(source, name, value, here))
-        else:
-            known = ", ".join(source.positions)
-            raise FilterError(here, f"{source.name} has no column {shown(name)}; its columns are {known}")
-    return all_of(conditions)
+    return _Parser(source).conditions(where, (), 0)
 
 
-def _parse_column(source: Source, name: str, comparisons: object, path: Path) -> Node:
-    if not isinstance(comparisons, Mapping):
-        raise FilterError(path, f"{shown(comparisons)} is not an object of operators, such as {{_eq: ...}}")
-    position = source.positions[name]
-    column = source.columns[position]
-    domain = domain_of(column)
-    conditions = []
-    for operator_name, operand in comparisons.items():
-        here = (*path, operator_name)
-        operator = BY_NAME.get(operator_name)
-        if operator is None or column.type not in operator.types:
-            known = ", ".join(one.name for one in operators_of(column.type))
-            raise FilterError(here, f"there is no operator {shown(operator_name)} for this column; there are {known}")
-        if operand is None:
-            raise FilterError(here, "null is no operand; ask _is_null")
-        conditions.append(_parse_comparison(position, domain, operator, operand, here))
-    return all_of(conditions)
+class _Parser:
+    """Reads one `where` object, and counts what it has read."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._read = 0
+
+    def _count(self, path: Path) -> None:
+        self._read += 1
+        if self._read > MOST_CONDITIONS:
+            raise FilterError(path, f"a filter may have {MOST_CONDITIONS} conditions; of one column, _in takes more")
+
+    def conditions(self, where: object, path: Path, level: int) -> Node:
+        if level > MOST_LEVELS:
+            raise FilterError(path, f"conditions may be nested {MOST_LEVELS} levels deep")
+        if not isinstance(where, Mapping):
+            raise FilterError(path, f"{shown(where)} is not an object of conditions")
+        self._count(path)
+        found: list[Node] = []
+        for name, value in where.items():
+            here = (*path, name)
+            if value is None:
+                raise FilterError(here, "null is no condition; leave it out, or ask a column's _is_null")
+            if name in ("_and", "_or"):
+                members = value if isinstance(value, list | tuple) else [value]
+                parts = [self.conditions(member, (*here, index), level + 1) for index, member in enumerate(members)]
+                found.append(all_of(parts) if name == "_and" else any_of(parts))
+            elif name == "_not":
+                found.append(negation(self.conditions(value, here, level + 1)))
+            elif name in self._source.positions:
+                found.append(self._column(name, value, here))
+            else:
+                known = ", ".join(self._source.positions)
+                raise FilterError(here, f"{self._source.name} has no column {shown(name)}; its columns are {known}")
+        return all_of(found)
+
+    def _column(self, name: str, comparisons: object, path: Path) -> Node:
+        if not isinstance(comparisons, Mapping):
+            raise FilterError(path, f"{shown(comparisons)} is not an object of operators, such as {{_eq: ...}}")
+        position = self._source.positions[name]
+        column = self._source.columns[position]
+        domain = domain_of(column)
+        found = []
+        for operator_name, operand in comparisons.items():
+            here = (*path, operator_name)
+            self._count(here)
+            operator = BY_NAME.get(operator_name)
+            if operator is None or column.type not in operator.types:
+                known = ", ".join(one.name for one in operators_of(column.type))
+                message = f"there is no operator {shown(operator_name)} for this column; there are {known}"
+                raise FilterError(here, message)
+            if operand is None:
+                raise FilterError(here, "null is no operand; ask _is_null")
+            found.append(_parse_comparison(position, domain, operator, operand, here))
+        return all_of(found)
 
 
 def _parse_comparison(position: int, domain: Domain, operator: Operator, operand: object, path: Path) -> Node:

@@ -1,65 +1,108 @@
-"""Text patterns: LIKE, SIMILAR TO and POSIX regular expressions, all run by RE2 in linear time.
+"""Text patterns as functions of texts: LIKE by searching, SIMILAR TO and POSIX regular expressions by RE2.
 
-PostgreSQL's regular expressions (documentation, "Regular Expression Details") are translated where RE2 means the same,
-and refused where it lacks something: lookaround, back-references, \\m and \\M, equivalence classes. As under COLLATE
-"C", classes such as \\w are ASCII's, and ignoring case concerns A to Z alone.
+All take time proportional to the text. LIKE and SIMILAR TO: PostgreSQL documentation, "Pattern Matching".
 """
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
 
 import re2
 
+from tycostream.filters.posix import literal, translated
+
 Matcher = Callable[[str], bool]
 
-MOST_CHARACTERS = 10_000
+MOST_INSTRUCTIONS = 2_000
+"""Size of a compiled pattern; in the worst case RE2 looks at each of them for each byte of a text."""
+
+_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def like(pattern: str, *, fold: bool) -> Matcher:
-    """LIKE, or ILIKE where case is folded. Raises ValueError."""
-    parts = []
+    """LIKE, or ILIKE where case is folded (A to Z alone, as under COLLATE "C"). Raises ValueError."""
+    letters = _like_letters(pattern)
+    if any(letter == "_" and special for letter, special in letters):
+        signs = {"%": ".*", "_": "."}
+        body = "".join(signs[letter] if special else literal(letter, fold) for letter, special in letters)
+        return _compile(rf"\A(?:{body})\z")
+    pieces = [""]
+    for letter, special in letters:
+        if special:
+            pieces.append("")
+        else:
+            pieces[-1] += letter
+    if not fold:
+        return _pieces_in_order(pieces)
+    in_order = _pieces_in_order([piece.translate(_FOLDED) for piece in pieces])
+    return lambda text: in_order(text.lower() if text.isascii() else text.translate(_FOLDED))
+
+
+def _like_letters(pattern: str) -> list[tuple[str, bool]]:
+    """The pattern's characters; True for % and _ where they are not escaped."""
+    found = []
     letters = iter(pattern)
     for letter in letters:
-        if letter == "\\":
-            escaped = next(letters, None)
-            if escaped is None:
-                raise ValueError("a LIKE pattern must not end with a backslash: write \\\\ for one")
-            parts.append(_literal(escaped, fold))
+        if letter != "\\":
+            found.append((letter, letter in "%_"))
+        elif (escaped := next(letters, None)) is not None:
+            found.append((escaped, False))
         else:
-            parts.append({"%": ".*", "_": "."}.get(letter) or _literal(letter, fold))
-    return _compile(rf"\A(?:{''.join(parts)})\z")
+            raise ValueError("a LIKE pattern must not end with a backslash: write \\\\ for one")
+    return found
+
+
+def _pieces_in_order(pieces: list[str]) -> Matcher:
+    """Whether a text is these pieces, with anything between each two."""
+    first, last = pieces[0], pieces[-1]
+    if len(pieces) == 1:
+        return first.__eq__
+    middle = [piece for piece in pieces[1:-1] if piece]
+    fixed = len(first) + len(last)
+
+    def matches(text: str) -> bool:
+        if len(text) < fixed or not text.startswith(first) or not text.endswith(last):
+            return False
+        position, end = len(first), len(text) - len(last)
+        for piece in middle:
+            position = text.find(piece, position, end)
+            if position < 0:
+                return False
+            position += len(piece)
+        return True
+
+    return matches
 
 
 def similar(pattern: str) -> Matcher:
     """SIMILAR TO, made a regular expression as PostgreSQL does (regexp.c, similar_escape). Raises ValueError."""
     parts = []
     escaped = False
-    in_class = 0  # position within a bracket expression, from 1
+    depth = 0  # brackets that are open
+    start = 0  # within brackets: 1 at the start, 2 after a caret there, then more
     for letter in pattern:
         if escaped:
-            if letter == '"' and not in_class:
+            if letter == '"' and not depth:
                 raise ValueError('the separators \\" of SIMILAR TO are not supported')
             parts.append("\\" + letter)
             escaped = False
-            in_class += bool(in_class)
+            start = 3
         elif letter == "\\":
             escaped = True
-        elif in_class:
+        elif depth:
             parts.append(letter)
-            if letter == "]" and not (in_class == 1 or (in_class == 2 and parts[-2] == "^")):
-                in_class = 0
-            else:
-                in_class += 1
+            depth += (letter == "[") - (letter == "]" and start > 2)
+            start = start + 1 if letter == "^" else 3
         else:
             parts.append({"%": ".*", "_": ".", "(": "(?:", ".": "\\.", "^": "\\^", "$": "\\$"}.get(letter, letter))
-            in_class = int(letter == "[")
+            depth = start = int(letter == "[")
     return regex(f"^(?:{''.join(parts)})$", fold=False)
 
 
 def regex(pattern: str, *, fold: bool) -> Matcher:
     """A POSIX regular expression that matches some part of the text. Raises ValueError."""
-    return _compile(_Translator(pattern, fold).translate())
+    return _compile(translated(pattern, fold=fold))
 
 
 def _compile(expression: str) -> Matcher:
@@ -73,229 +116,12 @@ def _compile(expression: str) -> Matcher:
         told = error.args[0] if error.args else error
         text = told.decode("utf-8", "replace") if isinstance(told, bytes) else str(told)
         raise ValueError(f"not a valid regular expression: {text}") from None
+    if compiled.programsize > MOST_INSTRUCTIONS:
+        raise ValueError("the pattern is too large: it has too many characters or repetitions")
     search = compiled.search
 
     def matches(text: str) -> bool:
-        return search(text) is not None
+        # As bytes: three times faster, for no place in the text is asked for
+        return search(text.encode("utf-8", "surrogatepass")) is not None
 
     return matches
-
-
-def _literal(letter: str, fold: bool) -> str:
-    if fold and letter.isascii() and letter.isalpha():
-        return f"[{letter.lower()}{letter.upper()}]"
-    if letter.isascii() and not letter.isalnum():
-        return f"\\x{{{ord(letter):x}}}"
-    return letter
-
-
-_CLASSES = frozenset(
-    {
-        "alnum",
-        "alpha",
-        "blank",
-        "cntrl",
-        "digit",
-        "graph",
-        "lower",
-        "print",
-        "punct",
-        "space",
-        "upper",
-        "xdigit",
-        "word",
-    }
-)
-_SHORTHANDS = {
-    "d": "[:digit:]",
-    "w": "[:word:]",
-    "s": "[:space:]",
-    "D": "[:^digit:]",
-    "W": "[:^word:]",
-    "S": "[:^space:]",
-}
-_CONTROLS = {"a": 7, "b": 8, "e": 27, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11, "B": 92}
-_CONSTRAINTS = {"A": r"\A", "Z": r"\z", "y": r"\b", "Y": r"\B"}
-
-
-class _Translator:
-    """Reads an advanced regular expression of PostgreSQL and writes RE2's."""
-
-    def __init__(self, pattern: str, fold: bool) -> None:
-        if len(pattern) > MOST_CHARACTERS:
-            raise ValueError(f"a pattern may have {MOST_CHARACTERS} characters")
-        self._text = pattern
-        self._at = 0
-        self._fold = fold
-        self._parts: list[str] = []
-        self._repeatable = False
-
-    def translate(self) -> str:
-        self._options()
-        while self._at < len(self._text):
-            self._next()
-        return "".join(self._parts)
-
-    def _options(self) -> None:
-        if self._text.startswith("***"):
-            raise ValueError("the prefix *** is not supported")
-        if self._text.startswith("(?") and self._text[2:3].isalpha():
-            end = self._text.find(")")
-            for option in self._text[2:end]:
-                if option not in "ics":
-                    raise ValueError(f"the option (?{option}) is not supported")
-                self._fold = {"i": True, "c": False}.get(option, self._fold)
-            self._at = end + 1
-
-    def _emit(self, part: str, *, repeatable: bool = True) -> None:
-        self._parts.append(part)
-        self._repeatable = repeatable
-
-    def _next(self) -> None:
-        letter = self._text[self._at]
-        self._at += 1
-        if letter == "\\":
-            self._escape()
-        elif letter == "[":
-            self._emit(self._bracket())
-        elif letter == "(":
-            self._open_group()
-        elif letter in "*+?" or (letter == "{" and self._text[self._at : self._at + 1].isdigit()):
-            self._quantifier(letter)
-        elif letter in ").":
-            self._emit(letter)
-        elif letter in "|^$":
-            self._emit(letter, repeatable=False)
-        else:
-            self._emit(_literal(letter, self._fold))
-
-    def _open_group(self) -> None:
-        if self._text.startswith("?", self._at):
-            if not self._text.startswith("?:", self._at):
-                raise ValueError("lookahead and lookbehind, as in (?=...), are not supported")
-            self._at += 2
-        self._emit("(?:", repeatable=False)
-
-    def _quantifier(self, letter: str) -> None:
-        if not self._repeatable:
-            raise ValueError(f"nothing to repeat before {letter}")
-        part = letter
-        if letter == "{":
-            end = self._text.find("}", self._at)
-            bounds = self._text[self._at : end].split(",") if end > 0 else []
-            if not 1 <= len(bounds) <= 2 or not all(
-                bound.isdecimal() and int(bound) <= 255 for bound in bounds if bound
-            ):
-                raise ValueError("a repetition is {m}, {m,} or {m,n}, up to 255")
-            part = "{" + ",".join(bounds) + "}"
-            self._at = end + 1
-        if self._text.startswith("?", self._at):  # not greedy: makes no difference to whether it matches
-            self._at += 1
-        # A group, so that RE2 does not take a second quantifier for part of this one
-        self._emit(part, repeatable=False)
-
-    def _escape(self) -> None:
-        letter = self._text[self._at : self._at + 1]
-        if letter in _CONSTRAINTS and letter:
-            self._at += 1
-            self._emit(_CONSTRAINTS[letter], repeatable=False)
-        elif letter in _SHORTHANDS and letter:
-            self._at += 1
-            self._emit(f"[{_SHORTHANDS[letter]}]")
-        elif letter and letter in "mM":
-            raise ValueError(f"the constraint \\{letter} is not supported; \\y matches at either end of a word")
-        elif letter and letter in "123456789":
-            raise ValueError("back-references, as in \\1, are not supported")
-        else:
-            self._emit(_literal(chr(self._character()), self._fold))
-
-    def _character(self) -> int:
-        """The character that an escape stands for; the backslash has been read."""
-        if self._at >= len(self._text):
-            raise ValueError("a regular expression must not end with a backslash")
-        letter = self._text[self._at]
-        self._at += 1
-        if letter in _CONTROLS:
-            return _CONTROLS[letter]
-        if letter in "uU":
-            return self._hexadecimal(4 if letter == "u" else 8)
-        if letter == "x":
-            return self._hexadecimal(None)
-        if letter == "0":
-            raise ValueError("a text can't hold the character NUL")
-        if letter == "c" and self._at < len(self._text):
-            self._at += 1
-            return ord(self._text[self._at - 1]) & 31
-        if letter.isalnum():
-            raise ValueError(f"the escape \\{letter} is not known")
-        return ord(letter)
-
-    def _hexadecimal(self, digits: int | None) -> int:
-        start = self._at
-        while self._at < len(self._text) and self._text[self._at] in "0123456789abcdefABCDEF":
-            self._at += 1
-            if self._at - start == digits:
-                break
-        found = self._text[start : self._at]
-        if not found or (digits is not None and len(found) != digits):
-            raise ValueError("an escape such as \\u00e9 needs its digits")
-        code = int(found, 16)
-        if not 0 < code < 0x110000 or 0xD800 <= code < 0xE000:
-            raise ValueError(f"there is no character \\u{found}")
-        return code
-
-    def _bracket(self) -> str:
-        """A bracket expression; its opening bracket has been read."""
-        parts = []
-        if self._text.startswith("^", self._at):
-            self._at += 1
-            parts.append("^")
-        first = True
-        while True:
-            letter = self._text[self._at : self._at + 1]
-            if not letter:
-                raise ValueError("a bracket expression has no end")
-            if letter == "]" and not first:
-                self._at += 1
-                return f"[{''.join(parts)}]"
-            first = False
-            named = self._named_class()
-            parts.append(named if named is not None else self._range())
-
-    def _named_class(self) -> str | None:
-        rest = self._text[self._at :]
-        if rest.startswith("[:"):
-            name, found, _ = rest[2:].partition(":]")
-            if not found or name not in _CLASSES:
-                raise ValueError(f"the class [:{name[:20]}:] is not supported")
-            self._at += len(name) + 4
-            # Without regard to case, one case's class is every letter's
-            return "[:alpha:]" if self._fold and name in ("lower", "upper") else f"[:{name}:]"
-        if rest.startswith(("[.", "[=")):
-            raise ValueError("collating elements and equivalence classes, as in [[=a=]], are not supported")
-        if rest.startswith("\\") and rest[1:2] and rest[1] in _SHORTHANDS:
-            self._at += 2
-            return _SHORTHANDS[rest[1]]
-        return None
-
-    def _range(self) -> str:
-        low = self._member()
-        high = low
-        if self._text.startswith("-", self._at) and not self._text.startswith("-]", self._at):
-            self._at += 1
-            high = self._member()
-            if high < low:
-                raise ValueError(f"the range {chr(low)}-{chr(high)} is the wrong way round")
-        ranges = [(low, high)]
-        if self._fold:
-            for start, end, shift in ((65, 90, 32), (97, 122, -32)):
-                if max(low, start) <= min(high, end):
-                    ranges.append((max(low, start) + shift, min(high, end) + shift))
-        return "".join(f"\\x{{{start:x}}}-\\x{{{end:x}}}" for start, end in ranges)
-
-    def _member(self) -> int:
-        letter = self._text[self._at : self._at + 1]
-        if not letter:
-            raise ValueError("a bracket expression has no end")
-        self._at += 1
-        return self._character() if letter == "\\" else ord(letter)

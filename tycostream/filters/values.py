@@ -11,9 +11,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final
 
-from tycostream.filters import documents, moments
+from tycostream.filters import arrays, documents, moments
+from tycostream.filters.errors import shown
 from tycostream.model import Column, ColumnType
 
 
@@ -55,6 +57,7 @@ class Domain:
     canonical: Callable[[Any], str] | None = None
 
 
+@lru_cache(maxsize=1024)
 def domain_of(column: Column) -> Domain:
     """The domain of a column."""
     if column.enum is not None:
@@ -75,13 +78,6 @@ def text_operand(value: object) -> str:
     return value
 
 
-def shown(value: object) -> str:
-    """A value for an error message, cut where it is long."""
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
-    text = text.encode("ascii", "backslashreplace").decode() if not text.isprintable() else text
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DIGITS = 4000
 
@@ -100,35 +96,40 @@ def _float(text: str) -> Any:
 
 
 def _float_operand(value: object) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{shown(value)} is not a number")
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        raise ValueError(f'{shown(value)} is not a number, such as 1.5, or "NaN" or "Infinity"') from None
-    if math.isinf(number) and not (isinstance(value, str) and "inf" in value.lower()):
+    text = _number_text(value)
+    number = float(text)
+    if math.isinf(number) and "inf" not in text.lower():
         raise ValueError(f"{shown(value)} is beyond the largest Float")
+    if number == 0 and _DIGIT_NOT_ZERO.match(text):
+        raise ValueError(f"{shown(value)} is closer to 0 than the smallest Float")
     return NAN if math.isnan(number) else number
 
 
 def _decimal(text: str) -> Any:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"not a number: {text}") from None
+    number = Decimal(text)
     return NAN if number.is_nan() else number
 
 
 def _decimal_operand(value: object) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"{shown(value)} is not a number")
-    text = str(value).strip()
-    if len(text) > _DIGITS or "_" in text or "snan" in text.lower():
-        raise ValueError(f"{shown(value)} is not a number")
     try:
-        return _decimal(text)
-    except ValueError:
-        raise ValueError(f'{shown(value)} is not a number, such as "12.50", or "NaN" or "Infinity"') from None
+        return _decimal(_number_text(value))
+    except InvalidOperation:
+        raise ValueError(f"{shown(value)} is beyond the largest Numeric") from None
+
+
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?)|nan", re.IGNORECASE | re.ASCII
+)
+_DIGIT_NOT_ZERO = re.compile(r"[^eE]*[1-9]")
+
+
+def _number_text(value: object) -> str:
+    """A number as text that Python and PostgreSQL read alike."""
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        text = str(value).strip() if not isinstance(value, int) or value.bit_length() < _DIGITS else ""
+        if len(text) <= _DIGITS and _NUMBER.fullmatch(text):
+            return text
+    raise ValueError(f'{shown(value)} is not a number, such as 12.5, or "NaN" or "Infinity"')
 
 
 _UUID = re.compile(r"[0-9a-f]{4}(-?[0-9a-f]{4}){7}")
@@ -192,5 +193,5 @@ _DOMAINS: dict[ColumnType, Domain] = {
     ColumnType.DATE: Domain(moments.read_date, moments.date_operand),
     ColumnType.TIME: Domain(moments.read_time, moments.time_operand),
     ColumnType.JSON: Domain(documents.read_json, documents.json_operand),
-    ColumnType.ARRAY: Domain(documents.read_array, documents.array_operand),
+    ColumnType.ARRAY: Domain(arrays.read_array, arrays.array_operand),
 }
