@@ -13,7 +13,8 @@ from psycopg2 import sql
 
 from tycostream.databases.connection import AsyncConnection
 from tycostream.databases.driver import DatabaseError
-from tycostream.model import Column, ColumnType, Source
+from tycostream.databases.fitting import ActualColumn, require_fit
+from tycostream.model import Source
 
 
 class Mode(enum.Enum):
@@ -143,32 +144,11 @@ SELECT beneath.oid::bigint, beneath.kind,
 FROM beneath
 """
 
-_FITTING: dict[ColumnType, frozenset[str]] = {
-    ColumnType.INTEGER: frozenset({"int2", "int4"}),
-    ColumnType.BIGINT: frozenset({"int2", "int4", "int8"}),
-    ColumnType.FLOAT: frozenset({"float4", "float8", "numeric", "int2", "int4"}),
-    ColumnType.NUMERIC: frozenset({"numeric", "int2", "int4", "int8"}),
-    ColumnType.UUID: frozenset({"uuid"}),
-    ColumnType.TIMESTAMP: frozenset({"timestamp", "timestamptz"}),
-    ColumnType.DATE: frozenset({"date"}),
-    ColumnType.TIME: frozenset({"time", "timetz"}),
-    ColumnType.BOOLEAN: frozenset({"bool"}),
-    ColumnType.JSON: frozenset({"json", "jsonb"}),
-}
-
-_SUGGESTED = {
-    "int2": "Integer", "int4": "Integer", "int8": "BigInt", "float4": "Float", "float8": "Float",
-    "numeric": "Float or Numeric", "uuid": "UUID", "timestamp": "Timestamp", "timestamptz": "Timestamp",
-    "date": "Date", "time": "Time", "timetz": "Time", "bool": "Boolean", "json": "JSON", "jsonb": "JSON",
-}  # fmt: skip
-
 
 async def examine(connection: AsyncConnection, source: Source) -> Plan:
     """How this source can be followed. Raises a permanent DatabaseError that names all that does not fit."""
     facts = await _find(connection, source)
-    problems = _misfits(source, facts)
-    if problems:
-        raise DatabaseError("; ".join(problems), hint="mend the schema file or the database", permanent=True)
+    require_fit(source, facts.table.name, {name: _actual(column) for name, column in facts.columns.items()})
     if facts.kind == "v":
         return await _plan_view(connection, facts)
     if facts.kind not in ("r", "p"):
@@ -242,41 +222,14 @@ def _suggest_relation(name: str, known: Sequence[tuple[str, str]]) -> str | None
     return f"did you mean {near[0]}?" if near else None
 
 
-# Does it fit?
-
-
-def _misfits(source: Source, facts: _Facts) -> list[str]:
-    problems = []
-    for column in source.columns:
-        actual = facts.columns.get(column.name)
-        if actual is None:
-            near = difflib.get_close_matches(column.name, facts.columns, n=1)
-            hint = f", did you mean {near[0]}?" if near else f"; its columns are {', '.join(facts.columns)}"
-            problems.append(f"{facts.table.name} has no column {column.name}{hint}")
-        elif (problem := _type_misfit(column, actual)) is not None:
-            problems.append(f"column {column.name}: {problem}")
-    return problems
-
-
-def _type_misfit(column: Column, actual: dict[str, Any]) -> str | None:
-    base, category = actual["base"], actual["category"]
-    if column.type is ColumnType.STRING:
-        return None  # every value has a text
-    if column.type is ColumnType.ARRAY:
-        fits = category == "A"
-    elif column.type is ColumnType.ENUM:
-        assert column.enum is not None
-        missing = [label for label in actual["labels"] or [] if label not in column.enum.values]
-        if missing:
-            return f"the database's type {actual['type']} also has {', '.join(missing)}: add to enum {column.enum.name}"
-        fits = actual["kind"] == "e" or category == "S"
-    else:
-        fits = base in _FITTING[column.type]
-    if fits:
-        return None
-    would = _SUGGESTED.get(base) or ("Array" if category == "A" else "String")
-    named = column.enum.name if column.enum is not None else column.type.value
-    return f"{named} does not fit the database's {actual['type']}; {would} would"
+def _actual(column: dict[str, Any]) -> ActualColumn:
+    return ActualColumn(
+        type=column["type"],
+        base=column["base"],
+        array=column["category"] == "A",
+        textual=column["category"] == "S",
+        labels=column["labels"] if column["kind"] == "e" else None,
+    )
 
 
 # How can it be followed?

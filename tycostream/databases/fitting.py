@@ -1,0 +1,100 @@
+"""Does a relation, as the database describes it, fit its source in the schema file?"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tycostream.databases.driver import DatabaseError
+from tycostream.model import Column, ColumnType, Source
+
+
+@dataclass(frozen=True, slots=True)
+class ActualColumn:
+    """A column of the database.
+
+    `type` is its type as the database writes it, `base` the type's short name in PostgreSQL's catalog (int4, text);
+    `labels` are the values of a native enum, None for any other type.
+    """
+
+    type: str
+    base: str
+    array: bool = False
+    textual: bool = False
+    labels: Sequence[str] | None = None
+
+
+_INTEGERS = frozenset({"int2", "int4", "uint2"})
+_LONG_INTEGERS = _INTEGERS | {"int8", "uint4", "uint8", "mz_timestamp"}
+
+_FITTING: dict[ColumnType, frozenset[str]] = {
+    ColumnType.INTEGER: _INTEGERS,
+    ColumnType.BIGINT: _LONG_INTEGERS,
+    ColumnType.FLOAT: frozenset({"float4", "float8", "numeric"}) | _INTEGERS,
+    ColumnType.NUMERIC: frozenset({"numeric"}) | _LONG_INTEGERS,
+    ColumnType.UUID: frozenset({"uuid"}),
+    ColumnType.TIMESTAMP: frozenset({"timestamp", "timestamptz"}),
+    ColumnType.DATE: frozenset({"date"}),
+    ColumnType.TIME: frozenset({"time", "timetz"}),
+    ColumnType.BOOLEAN: frozenset({"bool"}),
+    ColumnType.JSON: frozenset({"json", "jsonb"}),
+}
+
+_SUGGESTED = {
+    "int2": "Integer", "int4": "Integer", "int8": "BigInt", "float4": "Float", "float8": "Float",
+    "uint2": "Integer", "uint4": "BigInt", "uint8": "BigInt", "mz_timestamp": "BigInt",
+    "numeric": "Float or Numeric", "uuid": "UUID", "timestamp": "Timestamp", "timestamptz": "Timestamp",
+    "date": "Date", "time": "Time", "timetz": "Time", "bool": "Boolean", "json": "JSON", "jsonb": "JSON",
+}  # fmt: skip
+
+
+def require_fit(source: Source, relation: str, columns: Mapping[str, ActualColumn]) -> None:
+    """Raises a permanent DatabaseError that names every column that is missing or of a type that does not fit."""
+    require(missing_columns(source, relation, columns) + misfits(source, columns))
+
+
+def require(problems: Sequence[str]) -> None:
+    """Raises a permanent DatabaseError where there are problems."""
+    if problems:
+        raise DatabaseError("; ".join(problems), hint="mend the schema file or the database", permanent=True)
+
+
+def missing_columns(source: Source, relation: str, columns: Mapping[str, ActualColumn]) -> list[str]:
+    """A sentence for each column of the source that the relation lacks."""
+    problems = []
+    for column in source.columns:
+        if column.name not in columns:
+            near = difflib.get_close_matches(column.name, columns, n=1)
+            hint = f", did you mean {near[0]}?" if near else f"; its columns are {', '.join(columns)}"
+            problems.append(f"{relation} has no column {column.name}{hint}")
+    return problems
+
+
+def misfits(source: Source, columns: Mapping[str, ActualColumn]) -> list[str]:
+    """A sentence for each column of the source whose type is not the one that the database has for it."""
+    problems = []
+    for column in source.columns:
+        actual = columns.get(column.name)
+        if actual is not None and (problem := _misfit(column, actual)) is not None:
+            problems.append(f"column {column.name}: {problem}")
+    return problems
+
+
+def _misfit(column: Column, actual: ActualColumn) -> str | None:
+    if column.type is ColumnType.STRING:
+        return None  # every value has a text
+    if column.type is ColumnType.ARRAY:
+        fits = actual.array
+    elif column.enum is not None:
+        missing = [label for label in actual.labels or () if label not in column.enum.values]
+        if missing:
+            return f"the database's type {actual.type} also has {', '.join(missing)}: add to enum {column.enum.name}"
+        fits = actual.labels is not None or actual.textual
+    else:
+        fits = not actual.array and actual.base in _FITTING[column.type]
+    if fits:
+        return None
+    would = "Array" if actual.array else _SUGGESTED.get(actual.base, "String")
+    named = column.enum.name if column.enum is not None else column.type.value
+    return f"{named} does not fit the database's {actual.type}; {would} would"
