@@ -99,6 +99,8 @@ class SourceActor(LoopActor):
         self._state = State.IDLE
         self._reason: str | None = None
         self._note: str | None = None
+        self._trouble: str | None = None
+        """The last failure, in words for clients; None once there is a snapshot."""
         self._since = time.time()
         self._run = 0
         self._intake: Intake | None = None
@@ -188,12 +190,12 @@ class SourceActor(LoopActor):
     @handles(GiveUp)
     def _give_up(self, message: GiveUp) -> None:
         if self._questions.pop(message.question, None) is not None:
-            why = self._reason or self._state.value.lower()
-            text = f"source {self.source.name} has no rows yet ({why}); ask again"
+            why = f" ({known})" if (known := self._trouble or self._note) else ""
+            text = f"source {self.source.name} has no rows yet{why}; ask again"
             message.question.set_exception(SourceUnavailableError(text))
 
     def _unavailable(self) -> str:
-        return f"source {self.source.name} is not available: {self._reason}"
+        return f"source {self.source.name} is not available: {self._trouble or 'it has failed'}"
 
     def _wanted(self) -> bool:
         return self._config.eager or bool(self._waiting or len(self._views) or self._questions)
@@ -265,6 +267,7 @@ class SourceActor(LoopActor):
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
             self._reload = None
             self._failures = 0
+            self._trouble = None
             self._set_state(State.LIVE, self._note)
             self._serve_waiting(reload.timestamp)
         self._handled(event)
@@ -371,6 +374,7 @@ class SourceActor(LoopActor):
         expected = isinstance(error, DatabaseError)
         permanent = isinstance(error, DatabaseError) and error.permanent
         reason = _describe(error)
+        self._trouble = _told(error)
         self._failures += 1
         retry = self._retry_delay(permanent=permanent)
         if permanent:
@@ -403,9 +407,9 @@ class SourceActor(LoopActor):
             question.set_exception(SourceUnavailableError(message))
 
     def _retry_delay(self, *, permanent: bool) -> float:
-        if permanent:
-            return self._config.retry_max
-        doubled = self._config.retry_min * 2.0 ** min(self._failures - 1, 30)
+        # What somebody has to mend is not mended within a moment, and each attempt may read a whole relation
+        first = self._config.retry_min * (10.0 if permanent else 1.0)
+        doubled = first * 2.0 ** min(self._failures - 1, 30)
         return min(self._config.retry_max, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
 
     # State
@@ -466,6 +470,13 @@ def _describe(error: Exception) -> str:
     if isinstance(error, DatabaseError):
         return f"{error} ({error.hint})" if error.hint else str(error)
     return f"unexpected {type(error).__name__}: {error}"
+
+
+def _told(error: Exception) -> str:
+    """The error in words for clients: nothing of where the database is, and what is to be done there."""
+    if isinstance(error, DatabaseError):
+        return "the database is out of reach" if error.private else str(error)
+    return "an error ended its connection to the database"
 
 
 async def _select(rows: tuple[Row, ...], condition: Filter) -> list[Row]:

@@ -30,10 +30,11 @@ from actors.source import SourceActor, SourceConfig, SourceMemory
 from actors.source_messages import ReadRows, SourceUnavailableError
 from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChildren, Supervisor
 from tycostream import model
-from tycostream.databases.connection import ConnectionParameters, opened
+from tycostream.databases.connection import SESSION_OPTIONS, ConnectionParameters
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.databases.embedded import EmbeddedPostgres
-from tycostream.databases.postgres import Intervals, Mode, PostgresDriver, examine
+from tycostream.databases.materialize import MaterializeDriver, session_options
+from tycostream.databases.postgres import Intervals, PostgresDriver
 from tycostream.filters import Filter
 from tycostream.graphql import Engine, Limits, UnavailableError
 from tycostream.logs import configure_logging
@@ -52,7 +53,7 @@ FEED = "postgres"
 INBOX_FRAMES = 64
 """Frames of one client that wait for its actor before no more are read from its socket."""
 
-SUPPORTED = ("postgres", "embedded")
+SUPPORTED = ("materialize", "postgres", "embedded")
 
 MakeDriver = Callable[[model.Source], Driver]
 
@@ -119,11 +120,13 @@ class Service:
         if database.type == "embedded":
             self._embedded = embedded_database(self.settings)
             return await self._embedded.start()
-        return ConnectionParameters(database.host, database.port, database.user, database.password, database.name)
+        return connection_parameters(self.settings)
 
     async def _start_database(self) -> MakeDriver:
         """Start what all sources share; the result makes a driver for one of them."""
         parameters = self.database = await self._database()
+        if self.settings.database.type == "materialize":
+            return lambda source: MaterializeDriver(source, parameters)
         sources = self.settings.sources
 
         def make_feed(_supervisor: ActorRef[Any]) -> ActorRef[Any]:
@@ -262,6 +265,13 @@ def require_supported(settings: Settings) -> None:
         raise SettingsError([Problem("DATABASE_TYPE", message)])
 
 
+def connection_parameters(settings: Settings) -> ConnectionParameters:
+    """How to reach the database that the settings name; of no meaning for the embedded one."""
+    database = settings.database
+    options = session_options(database.cluster) if database.type == "materialize" else SESSION_OPTIONS
+    return ConnectionParameters(database.host, database.port, database.user, database.password, database.name, options)
+
+
 def embedded_database(settings: Settings) -> EmbeddedPostgres:
     """The embedded database that the settings describe. Raises DatabaseError where its initial SQL can't be read."""
     init = settings.database.embedded_init
@@ -311,33 +321,3 @@ async def serve(
         await asyncio.gather(companion, return_exceptions=True)
     await service.stop()
     return 0
-
-
-async def check_database(settings: Settings, catalog: Catalog) -> int:
-    """Hold the catalog against the database and print what is found. Returns the process's exit code."""
-    require_supported(settings)
-    embedded = embedded_database(settings) if settings.database.type == "embedded" else None
-    database = settings.database
-    parameters = ConnectionParameters(database.host, database.port, database.user, database.password, database.name)
-    problems = 0
-    try:
-        if embedded is not None:
-            parameters = await embedded.start()
-        async with opened(parameters) as connection:
-            for source in catalog.sources.values():
-                try:
-                    plan = await examine(connection, source)
-                except DatabaseError as error:
-                    problems += 1
-                    print(f"  {source.name}: {error}{f' ({error.hint})' if error.hint else ''}")
-                else:
-                    how = plan.mode.value if plan.mode is not Mode.POLL else f"{plan.mode.value}: {plan.reason}"
-                    print(f"  {source.name}: fits; followed by {how}")
-    except DatabaseError as error:
-        print(f"  the database: {error}{f' ({error.hint})' if error.hint else ''}")
-        return 1
-    finally:
-        if embedded is not None:
-            await embedded.stop()
-    print("Everything fits." if not problems else f"{problems} of {len(catalog.sources)} sources do not fit.")
-    return 1 if problems else 0

@@ -56,7 +56,7 @@ def _serve(_arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from tycostream.app import check_database
+    from tycostream.check import check_database
 
     settings, catalog = _configuration()
     names = ", ".join(catalog.sources)

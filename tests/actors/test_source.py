@@ -127,12 +127,22 @@ async def test_what_can_not_work_is_refused_with_the_reason_and_heals() -> None:
         driver = await made.run(1)
         driver.fail(DatabaseError("there is no relation trades", hint="did you mean trade?", permanent=True))
         await until(lambda: listener.refused)
-        assert listener.refused == ["source trades is not available: there is no relation trades (did you mean trade?)"]
+        assert listener.refused == ["source trades is not available: there is no relation trades"]
+        assert made.reason == "there is no relation trades (did you mean trade?)", "what to do is the operator's"
         with pytest.raises(SourceUnavailableError, match="there is no relation trades"):
             await question
         assert made.state == "FAILED"
         late, _ = await attached(made)
         await until(lambda: late.refused)
+
+
+async def test_where_the_database_is_clients_are_not_told() -> None:
+    async with world() as made:
+        question = made.source.ask(ReadRows(every_row(), within=0.05), block=False)
+        (await made.run(1)).fail(DatabaseError("can't connect to me@10.0.0.1:6875/shop", private=True))
+        with pytest.raises(SourceUnavailableError, match=r"no rows yet \(the database is out of reach\); ask again"):
+            await question
+        assert "me@10.0.0.1:6875" in made.reason
 
 
 async def test_a_source_that_failed_while_it_is_followed_keeps_its_rows_and_heals() -> None:

@@ -31,13 +31,15 @@ CONNECT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionParameters:
-    """Where a database is. `host` may be the folder of a Unix socket. The password stays out of `repr`."""
+    """Where a database is, and what its sessions are set to. `host` may be the folder of a Unix socket. The password
+    stays out of `repr`."""
 
     host: str
     port: int
     user: str
     password: str
     name: str
+    options: str = SESSION_OPTIONS
 
     def __repr__(self) -> str:
         return f"{self.user}@{self.host}:{self.port}/{self.name}"
@@ -116,7 +118,7 @@ async def connect(
             dbname=parameters.name,
             client_encoding="UTF8",
             application_name="tycostream",
-            options=SESSION_OPTIONS,
+            options=parameters.options,
             keepalives_idle=30,
             keepalives_interval=10,
             keepalives_count=3,
@@ -134,12 +136,14 @@ async def connect(
     except psycopg2.Error as error:
         connection.close()
         failure = translate(error, parameters)
-        raise DatabaseError(f"can't connect to {parameters!r}: {failure}", hint=failure.hint) from None
+        text = f"can't connect to {parameters!r}: {failure}"
+        raise DatabaseError(text, hint=failure.hint, private=True) from None
     except TimeoutError:
         connection.close()
         raise DatabaseError(
             f"no answer from the database at {parameters.host}:{parameters.port} within {timeout:g} s",
             hint="check DATABASE_HOST and DATABASE_PORT",
+            private=True,
         ) from None
     except BaseException:
         connection.close()
@@ -188,6 +192,6 @@ def translate(error: psycopg2.Error, parameters: ConnectionParameters) -> Databa
         hint = "check that the database runs, and DATABASE_HOST and DATABASE_PORT"
     if parameters.password:
         first = first.replace(parameters.password, "***")
-    failure = DatabaseError(first, hint=hint)
+    failure = DatabaseError(first, hint=hint, private=error.pgcode is None)
     failure.sqlstate = code
     return failure

@@ -12,13 +12,17 @@ class DatabaseError(Exception):
     """The database refused, vanished or does not fit; the text is for the operator and holds no secrets.
 
     `hint` says what to do about it, where that is known. `permanent` means that trying again can't help until
-    somebody changes the database or the schema file: the source shows FAILED and is tried again rarely.
+    somebody changes the database or the schema file: the source shows FAILED and is tried again more rarely.
+    `private` means that the text may name hosts, users or files, which are not for clients to know.
     """
 
-    def __init__(self, message: str, *, hint: str | None = None, permanent: bool = False) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, permanent: bool = False, private: bool = False
+    ) -> None:
         super().__init__(message)
         self.hint = hint
         self.permanent = permanent
+        self.private = private
         self.sqlstate: str | None = None
         """The server's code for it, where it has one."""
 

@@ -1,4 +1,4 @@
-"""Does a relation, as the database describes it, fit its source in the schema file?"""
+"""Does a relation, as the database describes it, fit its source in the schema file? And do its rows?"""
 
 from __future__ import annotations
 
@@ -98,3 +98,12 @@ def _misfit(column: Column, actual: ActualColumn) -> str | None:
     would = "Array" if actual.array else _SUGGESTED.get(actual.base, "String")
     named = column.enum.name if column.enum is not None else column.type.value
     return f"{named} does not fit the database's {actual.type}; {would} would"
+
+
+def key_error(source: Source, what: str, key: Sequence[str | None]) -> DatabaseError:
+    """The source's key does not tell the relation's rows apart; `key` is one that shows it."""
+    values = ("NULL" if value is None else repr(value) for value in key)
+    named = ", ".join(f"{name}={value}" for name, value in zip(source.primary_key, values, strict=True))
+    columns = ", ".join(source.primary_key)
+    hint = f"primary_key ({columns}) in the schema file must name columns that tell the rows of {source.relation} apart"
+    return DatabaseError(f"{what} ({named})", hint=hint, permanent=True)

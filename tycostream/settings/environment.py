@@ -76,6 +76,12 @@ class DatabaseSettings:
         "The database to connect to.",
         defaults={"postgres": "postgres", "risingwave": "dev", "embedded": "postgres"},
     )
+    cluster: str = variable(
+        "DATABASE_CLUSTER",
+        "",
+        text,
+        "Materialize: the cluster that runs the subscriptions; the user's default where it is empty.",
+    )
     embedded_path: Path = variable(
         "EMBEDDED_PATH",
         "./.tycostream/postgres",

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from psycopg2 import sql
 
 from tycostream.databases.connection import AsyncConnection, ConnectionParameters, opened
-from tycostream.databases.driver import DatabaseError, Ready
+from tycostream.databases.driver import Ready
+from tycostream.databases.fitting import key_error
 from tycostream.databases.postgres.catalog import Mode, Plan, Table
 from tycostream.databases.postgres.pgoutput import WireRelation
 from tycostream.databases.postgres.replication import RowMessage, parse_lsn
@@ -132,21 +133,16 @@ async def query(connection: AsyncConnection, source: Source, table: Table, emit:
 
 
 def _check_keys(source: Source, rows: list[Row], keys: set[Key]) -> None:
-    before = len(keys)
     new = list(map(source.key_of, rows))
-    keys.update(new)
-    if len(keys) - before == len(new) and not any(row[at] is None for at in source.key_positions for row in rows):
+    fresh = set(new)
+    null = any(row[at] is None for at in source.key_positions for row in rows)
+    if len(fresh) == len(new) and keys.isdisjoint(fresh) and not null:
+        keys |= fresh
         return
     for row, key in zip(rows, new, strict=True):
-        named = ", ".join(f"{name}={row[source.positions[name]]!r}" for name in source.primary_key)
-        if any(row[at] is None for at in source.key_positions):
-            raise _key_error(source, f"a row has no key ({named.replace('None', 'NULL')})")
-        if new.count(key) > 1:
-            raise _key_error(source, f"two rows have the same key ({named})")
-    raise _key_error(source, "a key repeats")
-
-
-def _key_error(source: Source, what: str) -> DatabaseError:
-    columns = ", ".join(source.primary_key)
-    hint = f"primary_key ({columns}) in the schema file must name columns that tell the rows of {source.relation} apart"
-    return DatabaseError(what, hint=hint, permanent=True)
+        values = [row[at] for at in source.key_positions]
+        if None in values:
+            raise key_error(source, "a row has no key", values)
+        if key in keys:
+            raise key_error(source, "two rows have the same key", values)
+        keys.add(key)

@@ -1,0 +1,131 @@
+"""What a SUBSCRIBE sends becomes a snapshot and then changes, one timestamp at a time.
+
+Facts, from Materialize's documentation of SUBSCRIBE (doc/user/content/sql/subscribe.md) and its source
+(src/adapter/src/active_compute_sink.rs, src/compute/src/sink/subscribe.rs):
+
+- Rows come by rising `mz_timestamp`. A progress row at T says that no more rows before T follow; rows at T may.
+- The first row is a progress row at the time that the snapshot shows. All of the snapshot's rows carry that time, and
+  it is complete at the first row with a later one.
+- In ENVELOPE UPSERT a row's `mz_state` is `upsert` with the new values, `delete` with the key alone, or `key_violation`
+  where the key does not tell the relation's rows apart; at most one row a key and timestamp.
+- Result columns: `mz_timestamp`, `mz_progressed`, `mz_state`, the key in the order of KEY, then the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+
+from tycostream.databases.fitting import key_error
+from tycostream.databases.materialize.errors import unreadable
+from tycostream.model import Change, Changes, Event, Key, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source
+
+HEAD = ("mz_timestamp", "mz_progressed", "mz_state")
+
+WireRow = tuple[str | None, ...]
+"""A row of the result, every value as its text."""
+
+_head = itemgetter(0, 1, 2)
+_BOOLEANS = {"t": True, "f": False, "true": True, "false": False}
+
+
+class Timeline:
+    """Reads the result of one SUBSCRIBE. `columns` are the names of the result's columns.
+
+    Changes are handed on once their timestamp is closed: by a progress row behind it, or by a row at a later time.
+    """
+
+    def __init__(self, source: Source, columns: Sequence[str]) -> None:
+        if tuple(columns[:3]) != HEAD:
+            raise unreadable(f"its first columns are {', '.join(columns[:3])}, not {', '.join(HEAD)}")
+        missing = [column.name for column in source.columns if column.name not in columns[3:]]
+        if missing:
+            raise unreadable(f"it lacks the columns {', '.join(missing)}")
+        self._source = source
+        # The key comes first, the rest in the relation's order: found by name
+        positions = {name: index for index, name in enumerate(columns) if index > 2}
+        self._pick = _picker([positions[column.name] for column in source.columns])
+        self._key_values = [itemgetter(positions[name]) for name in source.primary_key]
+        self._as_of: int | None = None
+        self._open: int | None = None
+        self._open_text: str | None = None
+        self._complete = False
+        self._pending: list[Change] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether the snapshot is whole."""
+        return self._complete
+
+    def read(self, rows: Sequence[WireRow]) -> Iterator[Event]:
+        """The events that these rows bring about. Raises a DatabaseError for a key that repeats or is NULL, and for
+        what can't be read."""
+        try:
+            for (timestamp, progressed, state), group in groupby(rows, _head):
+                if timestamp != self._open_text:
+                    yield from self._advance(timestamp)
+                if not _BOOLEANS[progressed or ""]:
+                    yield from self._add(state, list(group))
+        except (KeyError, ValueError, IndexError, TypeError):
+            raise unreadable("a row has no time, no sign of progress, or too few values") from None
+
+    def end(self) -> Iterator[Event]:
+        """The SUBSCRIBE has ended by itself: nothing will ever change any more, and every timestamp is closed."""
+        yield from self._close()
+
+    def _advance(self, text: str | None) -> Iterator[Event]:
+        """The stream stands at a later time: what came before is whole."""
+        timestamp = int(text or "")
+        if self._open is None:
+            self._as_of = timestamp
+            yield SnapshotStarted(timestamp)
+        elif timestamp < self._open:
+            raise unreadable(f"time went back, from {self._open} to {timestamp}")
+        elif timestamp > self._open:
+            yield from self._close()
+        self._open, self._open_text = timestamp, text
+
+    def _close(self) -> Iterator[Event]:
+        if not self._complete:
+            self._complete = True
+            if self._as_of is not None:
+                yield SnapshotComplete()
+        elif self._pending and self._open is not None:
+            pending, self._pending = self._pending, []
+            # A timestamp counts milliseconds since 1970
+            yield Changes(self._open, pending, self._open / 1000)
+
+    def _add(self, state: str | None, rows: list[WireRow]) -> Iterator[Event]:
+        self._check(state, rows)
+        picked: list[Row] = list(map(self._pick, rows))
+        if not self._complete:
+            if state == "upsert":
+                yield SnapshotRows(picked)
+            return
+        keys: Iterable[Key] = map(self._source.key_of, picked)
+        if state == "upsert":
+            self._pending.extend(zip(keys, picked, strict=True))
+        else:
+            self._pending.extend((key, None) for key in keys)
+
+    def _check(self, state: str | None, rows: list[WireRow]) -> None:
+        if state == "key_violation":
+            raise key_error(self._source, "several rows have the same key", self._key_of(rows[0]))
+        if state not in ("upsert", "delete"):
+            raise unreadable(f"mz_state is {state!r}")
+        for value in self._key_values:
+            if None in map(value, rows):
+                key = next(self._key_of(row) for row in rows if value(row) is None)
+                raise key_error(self._source, "a row has no key", key)
+
+    def _key_of(self, row: WireRow) -> list[str | None]:
+        return [value(row) for value in self._key_values]
+
+
+def _picker(positions: list[int]) -> Callable[[WireRow], Row]:
+    """What takes the source's columns, in their order, from a row of the result."""
+    if len(positions) == 1:
+        (position,) = positions
+        return lambda row: (row[position],)
+    return itemgetter(*positions)
