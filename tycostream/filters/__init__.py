@@ -1,11 +1,13 @@
-"""Where-expressions: read (parse.py), normalised (tree.py), compiled (compile.py), indexed (index.py).
+"""Where-expressions: read (parse.py), normalised (tree.py), compiled (compile.py), indexed by what they admit (index.py)
+and by what may change their truth (crossings.py).
 
 `operators.py` is the one table of operators, `values.py` says how each type compares.
 """
 
+from tycostream.filters.crossings import CrossingIndex
 from tycostream.filters.errors import FilterError
 from tycostream.filters.filter import Filter, parse_filter
 from tycostream.filters.index import FilterIndex
 from tycostream.filters.operators import OPERATORS, Operand, Operator
 
-__all__ = ["OPERATORS", "Filter", "FilterError", "FilterIndex", "Operand", "Operator", "parse_filter"]
+__all__ = ["OPERATORS", "CrossingIndex", "Filter", "FilterError", "FilterIndex", "Operand", "Operator", "parse_filter"]

@@ -62,7 +62,7 @@ class FilterIndex(Generic[T]):
         """File an item under a filter. The same item may be filed once under each filter."""
         entry = _Entry(item, condition.matches)
         self._entries[condition, id(item)] = entry
-        guards = _guards(condition.node, condition.source)
+        guards = guards_of(condition.node, condition.source)
         if condition.node == TRUE:
             self._everything[entry] = None
         elif guards is None or len(guards) > MOST_GUARDS:
@@ -74,7 +74,7 @@ class FilterIndex(Generic[T]):
     def remove(self, condition: Filter, item: T) -> None:
         """Take it out again. Raises KeyError where it is not there."""
         entry = self._entries.pop((condition, id(item)))
-        guards = _guards(condition.node, condition.source)
+        guards = guards_of(condition.node, condition.source)
         if condition.node == TRUE:
             del self._everything[entry]
         elif guards is None or len(guards) > MOST_GUARDS:
@@ -120,7 +120,7 @@ class FilterIndex(Generic[T]):
 Guard = tuple[int, Any]
 
 
-def _guards(node: Node, source: Source) -> list[Guard] | None:
+def guards_of(node: Node, source: Source) -> list[Guard] | None:
     """(column, value) pairs of which one holds for every row that passes; None where there are none to be had."""
     if isinstance(node, OneOf):
         if node.negated or any(isinstance(value, Moment) for value in node.values):
@@ -128,9 +128,9 @@ def _guards(node: Node, source: Source) -> list[Guard] | None:
         canonical = domain_of(source.columns[node.column]).canonical
         return [(node.column, value if canonical is None else canonical(value)) for value in node.values]
     if isinstance(node, AllOf):
-        found = [guards for member in node.conditions if (guards := _guards(member, source)) is not None]
+        found = [guards for member in node.conditions if (guards := guards_of(member, source)) is not None]
         return min(found, key=len) if found else None
     if isinstance(node, AnyOf):
-        branches = [_guards(member, source) for member in node.conditions]
+        branches = [guards_of(member, source) for member in node.conditions]
         return None if None in branches else list({guard: None for branch in branches for guard in branch or ()})
     return None

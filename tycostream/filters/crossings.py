@@ -1,0 +1,261 @@
+"""Which conditions may have become true, or ceased to be, with a change of a row? Cost follows the crossings.
+
+A condition's truth changes only where that of one of its comparisons does. So every comparison is filed by what it
+compares with: ranges by their bounds, of which only those between a column's old and new value are looked at; equality
+through a hash; the rest by column. A condition that needs a certain value in some column (`symbol = 'A' and price > 9`)
+is filed under that value, and not looked at while rows of others move.
+
+What is found are candidates: whoever asks evaluates them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from tycostream.filters.compile import reader
+from tycostream.filters.filter import Filter
+from tycostream.filters.index import Guard, guards_of
+from tycostream.filters.moments import Moment
+from tycostream.filters.tree import AllOf, Always, AnyOf, Comparison, IsNull, Node, OneOf, Test
+from tycostream.filters.values import domain_of
+from tycostream.model import Column, ColumnType, Row, Source
+
+T = TypeVar("T")
+
+MOST_GUARDS = 100
+"""Values under which one condition is filed."""
+
+_ORDERED = frozenset(ColumnType) - {ColumnType.JSON, ColumnType.ARRAY, ColumnType.TIME}
+"""Types whose values, as filters read them, have one order; others are looked at whenever their column changes."""
+
+Leaf = IsNull | OneOf | Comparison | Test
+
+
+class _Bounds(Generic[T]):
+    """Comparisons of one operator, by their operand in rising order."""
+
+    def __init__(self, operator: str) -> None:
+        # Where a value falls among the operands, so that those before it are passed
+        self._place: Callable[[list[Any], Any], int] = bisect_left if operator in (">", "<=") else bisect_right
+        self._rising = operator in (">", ">=")
+        self._operands: list[Any] = []
+        self._filed: dict[Any, dict[T, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._operands)
+
+    def add(self, operand: Any, item: T) -> None:
+        filed = self._filed.get(operand)
+        if filed is None:
+            filed = self._filed[operand] = {}
+            insort(self._operands, operand)
+        filed[item] = None
+
+    def remove(self, operand: Any, item: T) -> None:
+        filed = self._filed[operand]
+        filed.pop(item, None)
+        if not filed:
+            del self._filed[operand]
+            del self._operands[bisect_left(self._operands, operand)]
+
+    def between(self, old: Any, new: Any, found: dict[T, None]) -> None:
+        """Those that hold of one of the values and not of the other."""
+        operands = self._operands
+        start, end = self._place(operands, old), self._place(operands, new)
+        if start != end:
+            for operand in operands[start:end] if start < end else operands[end:start]:
+                found.update(self._filed[operand])
+
+    def holding(self, value: Any, found: dict[T, None]) -> None:
+        """Those that hold of a value."""
+        place = self._place(self._operands, value)
+        for operand in self._operands[:place] if self._rising else self._operands[place:]:
+            found.update(self._filed[operand])
+
+
+class _Column(Generic[T]):
+    """The comparisons of one column."""
+
+    def __init__(self, column: Column) -> None:
+        domain = domain_of(column)
+        self._read = reader(domain)
+        # Where a value has one text, texts are compared
+        self._exact = None if domain.canonical is not None else self._read
+        self._canonical = domain.canonical
+        self._ordered = column.type in _ORDERED
+        self._bounds: dict[str, _Bounds[T]] = {}
+        self._equal: dict[Any, dict[T, None]] = {}
+        self._unequal: dict[T, None] = {}
+        self._null: dict[T, None] = {}
+        self._other: dict[T, None] = {}
+
+    def file(self, leaf: Leaf, item: T, *, remove: bool = False) -> None:
+        """File an item under one of its comparisons, or take it out."""
+        if isinstance(leaf, IsNull):
+            _file(self._null, item, remove=remove)
+        elif isinstance(leaf, Comparison) and self._ordered and not isinstance(leaf.value, Moment):
+            bounds = self._bounds.setdefault(leaf.operator, _Bounds(leaf.operator))
+            (bounds.remove if remove else bounds.add)(leaf.value, item)
+            if not bounds:
+                del self._bounds[leaf.operator]
+        elif isinstance(leaf, OneOf) and not any(isinstance(value, Moment) for value in leaf.values):
+            for value in leaf.values if self._canonical is None else map(self._canonical, leaf.values):
+                filed = self._equal.setdefault(value, {})
+                _file(filed, item, remove=remove)
+                if not filed:
+                    del self._equal[value]
+            if leaf.negated:
+                _file(self._unequal, item, remove=remove)
+        else:
+            _file(self._other, item, remove=remove)
+
+    def changed(self, old: str | None, new: str | None, found: dict[T, None]) -> None:
+        """Those of which the truth may differ between two values that are not the same."""
+        found.update(self._other)
+        if old is None or new is None:
+            found.update(self._null)
+        if self._equal or self._unequal:
+            was, now = (old, new) if self._exact is None else (self._exact(old), self._exact(new))
+            for value in (was, now):
+                if filed := self._equal.get(value):
+                    found.update(filed)
+            if was is None or now is None:
+                found.update(self._unequal)
+        if self._bounds:
+            was, now = self._read(old), self._read(new)
+            for bounds in self._bounds.values():
+                if was is not None and now is not None:
+                    bounds.between(was, now, found)
+                elif was is not None or now is not None:
+                    bounds.holding(now if was is None else was, found)
+
+    def holding(self, text: str | None, found: dict[T, None]) -> None:
+        """Those that may hold of a value."""
+        found.update(self._other)
+        found.update(self._null)
+        if self._equal and (filed := self._equal.get(text if self._exact is None else self._exact(text))):
+            found.update(filed)
+        found.update(self._unequal)
+        if self._bounds and (value := self._read(text)) is not None:
+            for bounds in self._bounds.values():
+                bounds.holding(value, found)
+
+    def __bool__(self) -> bool:
+        return bool(self._bounds or self._equal or self._unequal or self._null or self._other)
+
+
+class _Part(Generic[T]):
+    """Conditions that are filed together: all that need one value in some column, or those that need none."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.items: dict[T, None] = {}
+        self._columns: dict[int, _Column[T]] = {}
+        self._always: dict[T, None] = {}
+
+    def file(self, node: Node, item: T, guarded: int | None, *, remove: bool = False) -> None:
+        """File an item under its condition's comparisons, but for those of the column that guards it."""
+        _file(self.items, item, remove=remove)
+        leaves = {leaf for leaf in leaves_of(node) if leaf.column != guarded}
+        for leaf in leaves:
+            column = self._columns.get(leaf.column)
+            if column is None:
+                column = self._columns[leaf.column] = _Column(self._source.columns[leaf.column])
+            column.file(leaf, item, remove=remove)
+            if not column:
+                del self._columns[leaf.column]
+        if not leaves:
+            _file(self._always, item, remove=remove)
+
+    def changed(self, old: Row, new: Row, found: dict[T, None]) -> None:
+        for position, column in self._columns.items():
+            was, now = old[position], new[position]
+            if was != now:
+                column.changed(was, now, found)
+
+    def holding(self, row: Row, found: dict[T, None]) -> None:
+        found.update(self._always)
+        for position, column in self._columns.items():
+            column.holding(row[position], found)
+
+
+class CrossingIndex(Generic[T]):
+    """Conditions of one source, each with an item of the caller's (hashable; filed under one condition at a time)."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._free: _Part[T] = _Part(source)
+        self._guarded: dict[int, dict[Any, _Part[T]]] = {}
+
+    def add(self, condition: Filter, item: T) -> None:
+        """File an item under a condition."""
+        for guard in self._guards(condition):
+            part = self._free
+            if guard is not None:
+                parts = self._guarded.setdefault(guard[0], {})
+                part = parts.get(guard[1]) or parts.setdefault(guard[1], _Part(self._source))
+            part.file(condition.node, item, None if guard is None else guard[0])
+
+    def remove(self, condition: Filter, item: T) -> None:
+        """Take it out again."""
+        for guard in self._guards(condition):
+            if guard is None:
+                self._free.file(condition.node, item, None, remove=True)
+                continue
+            column, value = guard
+            parts = self._guarded[column]
+            parts[value].file(condition.node, item, column, remove=True)
+            if not parts[value].items:
+                del parts[value]
+            if not parts:
+                del self._guarded[column]
+
+    def crossed(self, old: Row, new: Row) -> dict[T, None]:
+        """The items of conditions that may hold of one of these rows and not of the other."""
+        found: dict[T, None] = {}
+        self._free.changed(old, new, found)
+        for column, parts in self._guarded.items():
+            was, now = old[column], new[column]
+            if was == now:
+                if part := parts.get(self._key(column, now)):
+                    part.changed(old, new, found)
+                continue
+            for text in (was, now):
+                if part := parts.get(self._key(column, text)):
+                    found.update(part.items)
+        return found
+
+    def holding(self, row: Row) -> dict[T, None]:
+        """The items of conditions that may hold of a row."""
+        found: dict[T, None] = {}
+        self._free.holding(row, found)
+        for column, parts in self._guarded.items():
+            if part := parts.get(self._key(column, row[column])):
+                found.update(part.items)
+        return found
+
+    def _key(self, column: int, text: str | None) -> Any:
+        domain = domain_of(self._source.columns[column])
+        return text if domain.canonical is not None else reader(domain)(text)
+
+    def _guards(self, condition: Filter) -> list[Guard] | list[None]:
+        guards = guards_of(condition.node, self._source)
+        return guards if guards is not None and len(guards) <= MOST_GUARDS else [None]
+
+
+def leaves_of(node: Node) -> Iterator[Leaf]:
+    """The comparisons of a condition."""
+    if isinstance(node, AllOf | AnyOf):
+        for member in node.conditions:
+            yield from leaves_of(member)
+    elif not isinstance(node, Always):
+        yield node
+
+
+def _file(place: dict[T, None], item: T, *, remove: bool) -> None:
+    if remove:
+        place.pop(item, None)
+    else:
+        place[item] = None
