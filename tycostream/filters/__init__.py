@@ -1,5 +1,5 @@
-"""Where-expressions: read (parse.py), normalised (tree.py), compiled (compile.py), indexed by what they admit (index.py)
-and by what may change their truth (crossings.py).
+"""Where-expressions: read (parse.py), normalised (tree.py), compiled (compile.py), indexed by what they admit
+(index.py) and by what may change their truth (crossings.py).
 
 `operators.py` is the one table of operators, `values.py` says how each type compares.
 """
