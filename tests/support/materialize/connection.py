@@ -33,10 +33,11 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self.transport = cast("asyncio.Transport", transport)
+        self._loop = asyncio.get_running_loop()
         self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         raw: socket.socket = transport.get_extra_info("socket")
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.task = asyncio.get_running_loop().create_task(self._serve(self))
+        self.task = self._loop.create_task(self._serve(self))
 
     def data_received(self, data: bytes) -> None:
         """Bytes for `read`."""
@@ -93,7 +94,7 @@ class Connection(asyncio.Protocol):
 
     def _pump(self) -> None:
         if self._pumping is None and self._pending and not self.stalled:
-            self._pumping = asyncio.get_running_loop().call_soon(self._send_piece)
+            self._pumping = self._loop.call_soon(self._send_piece)
 
     def _send_piece(self) -> None:
         self._pumping = None

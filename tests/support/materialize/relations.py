@@ -125,3 +125,6 @@ class Relation:
         """Drop the updates below a timestamp from memory (who may read what is decided by `since`)."""
         count = bisect_left(self._times, before)
         del self._times[:count], self._updates[:count]
+        for tails in self.tails.values():
+            if len(tails) > 2 * len(self._now) + 100_000:  # mostly of rows that are gone
+                tails.clear()

@@ -39,10 +39,13 @@ class World:
     # Relations
 
     def create(self, name: str, columns: Mapping[str, str], schema: str = "public") -> Relation:
-        """A new, empty relation; columns by name with their SQL types. It takes a timestamp and can't be read below it."""
+        """A new, empty relation; columns by name with their SQL types (and `not null`). It takes a timestamp and can't be read below it."""
         assert (schema, name) not in self._relations, f"{name} is there already"
         time = self._next_time()
-        described = [column(one, type_name) for one, type_name in columns.items()]
+        described = [
+            column(one, type_name.removesuffix(" not null"), nullable=not type_name.endswith(" not null"))
+            for one, type_name in columns.items()
+        ]
         relation = Relation(f"u{next(self._items)}", self.behaviour.database, schema, name, described, time)
         self._relations[schema, name] = relation
         return relation
@@ -143,6 +146,16 @@ class World:
         finally:
             self._holds_output -= 1
             self._advance()
+
+    def close_gate(self) -> None:
+        """What live subscriptions are sent from now on gathers in them, encoded, out of their clients' reach (for benchmarks)."""
+        for subscription in self._subscriptions:
+            subscription.gated = True
+
+    def open_gate(self) -> None:
+        """Their clients can have it."""
+        for subscription in self._subscriptions:
+            subscription.open_gate()
 
     def compact(self, to: int, name: str | None = None) -> None:
         """History below a timestamp can no longer be read, of one relation or of all. What live subscriptions still owe is kept for them."""
