@@ -14,6 +14,8 @@ import pytest
 from pykka import ActorRegistry
 from tornado.ioloop import IOLoop
 
+from tests.support.materialize import Simulator
+from tests.support.materialize.database import MaterializeDatabase
 from tests.support.postgres import Database, Postgres
 
 
@@ -97,3 +99,13 @@ def postgres(postgres_server: Postgres) -> Iterator[Database]:
     database = postgres_server.create_database()
     yield database
     database.drop()
+
+
+@pytest.fixture
+def materialize(io_loop: IOLoop, postgres: Database) -> Iterator[MaterializeDatabase]:
+    """A Materialize of the test's own, simulated on the test's loop; PostgreSQL runs its SQL."""
+    simulator = io_loop.run_sync(Simulator.start)
+    database = MaterializeDatabase(simulator, postgres)
+    yield database
+    database.close()
+    io_loop.run_sync(simulator.stop)
