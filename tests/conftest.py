@@ -14,6 +14,7 @@ import pytest
 from pykka import ActorRegistry
 from tornado.ioloop import IOLoop
 
+from tests.support.databases import AnyDatabase
 from tests.support.materialize import Simulator
 from tests.support.materialize.database import MaterializeDatabase
 from tests.support.postgres import Database, Postgres
@@ -109,3 +110,10 @@ def materialize(io_loop: IOLoop, postgres: Database) -> Iterator[MaterializeData
     yield database
     database.close()
     io_loop.run_sync(simulator.stop)
+
+
+@pytest.fixture(params=["postgres", "materialize"])
+def database(request: pytest.FixtureRequest) -> AnyDatabase:
+    """A database of the test's own, of each kind in turn."""
+    found: AnyDatabase = request.getfixturevalue(request.param)
+    return found

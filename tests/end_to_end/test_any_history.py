@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
 from tests.support.client import ClientSubscription, GraphQLClient, connected
-from tests.support.postgres import Database
+from tests.support.databases import AnyDatabase
 from tests.support.service import serving
 
 SCHEMA = """
@@ -56,6 +56,9 @@ WISHES = [
     ("totals", "kind", "kind total tick", "", "true"),
     ("unkeyed", "id", "id kind", "", "true"),
 ]  # fmt: skip
+
+TICKS = [f"UPDATE clock SET tick = tick + 1 WHERE id = {row}" for row in (1, 2, 3)]
+"""Behind every transaction, one row after the other: whoever sees half of it sees different ticks."""
 
 ids = st.integers(1, 8)
 kinds = st.sampled_from(["'a'", "'b'", "NULL"])
@@ -104,13 +107,13 @@ class Wish:
 
 
 @pytest.fixture
-def world(io_loop: IOLoop, postgres: Database, tmp_path: Path) -> Iterator[tuple[Database, int]]:
+def world(io_loop: IOLoop, database: AnyDatabase, tmp_path: Path) -> Iterator[tuple[AnyDatabase, int]]:
     """A service whose sources stay between examples."""
-    postgres.execute(TABLES)
+    io_loop.run_sync(lambda: database.run(TABLES))
     stack = AsyncExitStack()
-    environ = postgres.environ | {"POLL_INTERVAL_MS": "30", "VIEW_INTERVAL_MS": "5"}
+    environ = database.environ | {"POLL_INTERVAL_MS": "30", "VIEW_INTERVAL_MS": "5"}
     service = io_loop.run_sync(lambda: stack.enter_async_context(serving(tmp_path, SCHEMA, environ)))
-    yield postgres, service.port
+    yield database, service.port
     io_loop.run_sync(stack.aclose)
 
 
@@ -119,20 +122,19 @@ def world(io_loop: IOLoop, postgres: Database, tmp_path: Path) -> Iterator[tuple
 )
 @given(history=steps)
 def test_every_client_ends_with_the_databases_answer(
-    history: list[tuple[str, Any]], world: tuple[Database, int], io_loop: IOLoop
+    history: list[tuple[str, Any]], world: tuple[AnyDatabase, int], io_loop: IOLoop
 ) -> None:
     database, port = world
     io_loop.run_sync(lambda: live_through(history, database, port))
 
 
-async def live_through(history: list[tuple[str, Any]], database: Database, port: int) -> None:
+async def live_through(history: list[tuple[str, Any]], database: AnyDatabase, port: int) -> None:
     """Write, attach and leave as the history says; then compare."""
     wishes: list[Wish] = []
-    writer = database.connect()
     async with connected(port) as client, connected(port) as other:
         for number, (action, what) in enumerate(history):
             if action in ("commit", "roll back"):
-                await asyncio.to_thread(write, writer, what, commit=action == "commit")
+                await database.transaction([*what, *TICKS], commit=action == "commit")
             elif action == "attach":
                 wishes.append(await attach(other if number % 3 == 0 else client, *WISHES[what]))
             elif action == "leave" and wishes:
@@ -142,7 +144,6 @@ async def live_through(history: list[tuple[str, Any]], database: Database, port:
             elif action == "turn":
                 for _ in range(what):
                     await asyncio.sleep(0)
-        writer.close()
         for wish in wishes:
             expected = answer(database, wish)
             await settle(client, other, wish, expected)
@@ -150,16 +151,6 @@ async def live_through(history: list[tuple[str, Any]], database: Database, port:
             if wish.source == "clock":
                 for _, state in wish.subscription.states:
                     assert len(state) < 3 or len({row["tick"] for row in state.values()}) == 1, "half a transaction"
-
-
-def write(writer: Any, statements: list[str], *, commit: bool) -> None:
-    """One transaction. In a thread of its own: TRUNCATE may have to wait for a copy that the service is making."""
-    with writer.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        for row in (1, 2, 3):
-            cursor.execute("UPDATE clock SET tick = tick + 1 WHERE id = %s", (row,))
-    writer.commit() if commit else writer.rollback()
 
 
 async def attach(client: GraphQLClient, source: str, key: str, columns: str, where: str, condition: str) -> Wish:
@@ -177,7 +168,7 @@ async def settle(client: GraphQLClient, other: GraphQLClient, wish: Wish, expect
         assert wish.subscription.rows == expected
 
 
-def answer(database: Database, wish: Wish) -> dict[Any, dict[str, Any]]:
+def answer(database: AnyDatabase, wish: Wish) -> dict[Any, dict[str, Any]]:
     """The database's own rows for a wish, as GraphQL shows them."""
     rows = database.execute(f"SELECT {', '.join(wish.columns)} FROM {wish.source} WHERE {wish.condition}")
     named = [dict(zip(wish.columns, row, strict=True)) for row in rows]

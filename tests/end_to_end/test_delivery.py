@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.end_to_end.test_bad_input import INIT, frame, shake_hands
 from tests.support.client import connected
-from tests.support.postgres import Database
+from tests.support.databases import AnyDatabase
+from tests.support.materialize.database import MaterializeDatabase
 from tests.support.service import serving
 
 SCHEMA = """
@@ -25,9 +26,11 @@ def query(selection: str = "operation data { id symbol price } fields timestamp"
     return f"subscription {{ trades{where} {{ {selection} }} }}"
 
 
-async def test_rows_that_enter_and_leave_a_filter_are_inserted_and_deleted(postgres: Database, tmp_path: Path) -> None:
-    postgres.execute(TABLE + "; INSERT INTO trades VALUES (1, 'A', 5, 'x'), (2, 'A', 50, 'x')")
-    async with serving(tmp_path, SCHEMA, postgres.environ) as service, connected(service.port) as client:
+async def test_rows_that_enter_and_leave_a_filter_are_inserted_and_deleted(
+    database: AnyDatabase, tmp_path: Path
+) -> None:
+    database.execute(TABLE + "; INSERT INTO trades VALUES (1, 'A', 5, 'x'), (2, 'A', 50, 'x')")
+    async with serving(tmp_path, SCHEMA, database.environ) as service, connected(service.port) as client:
         dear = await client.subscribe(query(where="(where: {price: {_gt: 10}})"))
         await client.until(lambda: dear.rows)
         for change in (
@@ -36,7 +39,7 @@ async def test_rows_that_enter_and_leave_a_filter_are_inserted_and_deleted(postg
             "note = 'y'",
             "symbol = 'B' WHERE id = 1",
         ):
-            postgres.execute(f"UPDATE trades SET {change}")
+            database.execute(f"UPDATE trades SET {change}")
         await client.until(lambda: len(dear.messages) == 4)
         heard = [(one["operation"], one["data"]["id"], one["fields"]) for one in dear.messages]
         every = ["id", "symbol", "price", "note"]
@@ -44,34 +47,34 @@ async def test_rows_that_enter_and_leave_a_filter_are_inserted_and_deleted(postg
         assert heard == [("INSERT", 2, every), ("INSERT", 1, every), ("DELETE", 2, every), ("UPDATE", 1, ["symbol"])]
 
 
-async def test_without_data_every_change_is_told(postgres: Database, tmp_path: Path) -> None:
-    postgres.execute(TABLE + "; INSERT INTO trades VALUES (1, 'A', 5, 'x')")
-    async with serving(tmp_path, SCHEMA, postgres.environ) as service, connected(service.port) as client:
+async def test_without_data_every_change_is_told(database: AnyDatabase, tmp_path: Path) -> None:
+    database.execute(TABLE + "; INSERT INTO trades VALUES (1, 'A', 5, 'x')")
+    async with serving(tmp_path, SCHEMA, database.environ) as service, connected(service.port) as client:
         heard: list[list[str]] = []
         await client.send({"id": "bare", "type": "subscribe", "payload": {"query": query("operation fields")}})
         client.on_message("bare", lambda message: heard.append(message["payload"]["data"]["trades"]["fields"]))
         await client.until(lambda: heard)
-        postgres.execute("UPDATE trades SET note = 'y'")
+        database.execute("UPDATE trades SET note = 'y'")
         await client.until(lambda: heard[1:] == [["note"]])
 
 
-async def test_a_large_snapshot_leaves_room_for_other_clients(postgres: Database, tmp_path: Path) -> None:
-    postgres.execute(TABLE + "; INSERT INTO trades SELECT g, 'A', g, 'x' FROM generate_series(1, 100000) g")
-    async with serving(tmp_path, SCHEMA, postgres.environ) as service, connected(service.port) as other:
+async def test_a_large_snapshot_leaves_room_for_other_clients(database: AnyDatabase, tmp_path: Path) -> None:
+    database.execute(TABLE + "; INSERT INTO trades SELECT g, 'A', g, 'x' FROM generate_series(1, 100000) g")
+    async with serving(tmp_path, SCHEMA, database.environ) as service, connected(service.port) as other:
         one = await other.subscribe(query(where="(where: {id: {_eq: 1}})"))
         await other.until(lambda: one.rows)
         async with connected(service.port) as client:
             everything = await client.subscribe(query())
             await client.until(lambda: len(everything.rows) > 1000)
-            postgres.execute("UPDATE trades SET price = -1 WHERE id = 1")
+            database.execute("UPDATE trades SET price = -1 WHERE id = 1")
             await other.until(lambda: one.rows[1,]["price"] == -1)
             assert len(everything.rows) < 100_000, "the other client did not have to wait for the end"
             await client.until(lambda: len(everything.rows) == 100_000 and everything.rows[1,]["price"] == -1)
 
 
-async def test_a_client_that_does_not_read_ends_with_the_right_rows(postgres: Database, tmp_path: Path) -> None:
-    postgres.execute(TABLE + "; INSERT INTO trades SELECT g, 'A', 0, repeat('n', 500) FROM generate_series(1, 500) g")
-    environ = postgres.environ | {"OUTBOX_ROWS": "2000"}
+async def test_a_client_that_does_not_read_ends_with_the_right_rows(database: AnyDatabase, tmp_path: Path) -> None:
+    database.execute(TABLE + "; INSERT INTO trades SELECT g, 'A', 0, repeat('n', 500) FROM generate_series(1, 500) g")
+    environ = database.environ | {"OUTBOX_ROWS": "2000"}
     async with serving(tmp_path, SCHEMA, environ) as service:
         reader, writer = await shake_hands(service.port)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -86,7 +89,7 @@ async def test_a_client_that_does_not_read_ends_with_the_right_rows(postgres: Da
             rows = await quick.subscribe(query())
             await quick.until(lambda: len(rows.rows) == 500)
             for number in range(1, 41):
-                await postgres.run("UPDATE trades SET price = %s, note = note || 'x'", (number,))
+                await database.run("UPDATE trades SET price = %s, note = note || 'x'", (number,))
             await quick.until(lambda: rows.rows[500,]["price"] == 40)
             merging = [one["details"] for one in await service.actors("connection") if one["details"]["merging"]]
             assert len(merging) == 1
@@ -119,30 +122,33 @@ async def next_update(reader: asyncio.StreamReader) -> dict[str, object]:
                 return message["payload"]["data"]["trades"]
 
 
-async def test_a_source_rests_when_nobody_follows_it(postgres: Database, tmp_path: Path) -> None:
-    postgres.execute(TABLE)
-    environ = postgres.environ | {"SOURCE_LINGER_SECONDS": "0.05"}
+async def test_a_source_rests_when_nobody_follows_it(database: AnyDatabase, tmp_path: Path) -> None:
+    database.execute(TABLE)
+    environ = database.environ | {"SOURCE_LINGER_SECONDS": "0.05"}
     async with serving(tmp_path, SCHEMA, environ) as service, connected(service.port) as client:
         assert await state_of(service) == "IDLE"
         trades = await client.subscribe(query())
         await until_state(service, "LIVE")
         await client.complete(trades)
         await until_state(service, "IDLE")
-        await postgres.until("SELECT count(*) FROM pg_publication_tables", [(0,)])
+        if isinstance(database, MaterializeDatabase):
+            await database.simulator.until(lambda: not database.simulator.active_subscribes())
+        else:
+            await database.until("SELECT count(*) FROM pg_publication_tables", [(0,)])
 
 
-async def test_a_view_that_is_dropped_and_made_again_heals(postgres: Database, tmp_path: Path) -> None:
-    postgres.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+async def test_a_view_that_is_dropped_and_made_again_heals(database: AnyDatabase, tmp_path: Path) -> None:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
     view = "CREATE VIEW trades AS SELECT id, 'A'::text AS symbol, 1.0::float8 AS price, ''::text AS note FROM t"
-    postgres.execute(view)
-    environ = postgres.environ | {"RECONNECT_MAX_MS": "100", "VIEW_INTERVAL_MS": "5"}
+    database.execute(view)
+    environ = database.environ | {"RECONNECT_MAX_MS": "100", "VIEW_INTERVAL_MS": "5"}
     async with serving(tmp_path, SCHEMA, environ) as service, connected(service.port) as client:
         trades = await client.subscribe(query())
         await client.until(lambda: trades.rows)
-        await postgres.run("DROP VIEW trades; INSERT INTO t VALUES (2)")
+        await database.run("DROP VIEW trades; INSERT INTO t VALUES (2)")
         await until_state(service, "FAILED")
         assert len(trades.rows) == 1
-        await postgres.run(view)
+        await database.run(view)
         await client.until(lambda: len(trades.rows) == 2)
         await until_state(service, "LIVE")
 

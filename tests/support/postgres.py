@@ -146,6 +146,20 @@ class Database:
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description is not None else []
 
+    async def transaction(self, statements: Sequence[str], *, commit: bool = True) -> None:
+        """Run statements in one transaction, which is committed or rolled back, while the loop goes on."""
+        await asyncio.to_thread(self._transact, statements, commit=commit)
+
+    def _transact(self, statements: Sequence[str], *, commit: bool) -> None:
+        connection = self.connect()
+        try:
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+            connection.commit() if commit else connection.rollback()
+        finally:
+            connection.close()
+
     def close(self) -> None:
         """Let go of the connection."""
         if self._connection is not None:

@@ -93,18 +93,8 @@ class MaterializeDatabase:
 
     async def transaction(self, statements: Sequence[str], *, commit: bool = True) -> None:
         """Run statements in one transaction, which is committed or rolled back."""
-        await asyncio.to_thread(self._transact, statements, commit=commit)
+        await self.database.transaction(statements, commit=commit)
         await self.capture()
-
-    def _transact(self, statements: Sequence[str], *, commit: bool) -> None:
-        connection = self.database.connect()
-        try:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-            connection.commit() if commit else connection.rollback()
-        finally:
-            connection.close()
 
     async def until(self, statement: str, expected: list[tuple[Any, ...]]) -> None:
         """Wait until a query of PostgreSQL has this answer."""
