@@ -173,6 +173,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
 _WORDS: tuple[tuple[str, str], ...] = (
     ("password authentication failed", "28P01"),
     ("no password supplied", "28P01"),
+    ("invalid password", "28P01"),
     ("does not exist", "3D000"),
     ("no pg_hba.conf entry", "28000"),
 )
