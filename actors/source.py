@@ -106,7 +106,7 @@ class SourceActor(LoopActor):
         self._reload: Reload | None = None
         self._failures = 0
         self._waiting: dict[Subscription, None] = {}
-        self._questions: dict[asyncio.Future[list[Row]], Filter] = {}
+        self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: asyncio.TimerHandle | None = None
         self._lag: float | None = None
@@ -170,20 +170,24 @@ class SourceActor(LoopActor):
 
     @handles(ReadRows)
     def _read(self, message: ReadRows) -> asyncio.Future[list[Row]]:
-        condition = message.filter
         if self._cache.timestamp is not None:
             self._stop_lingering()
             self._linger_if_unused()
-            return self.spawn(_select(self._cache.frozen(), condition))
+            return self.spawn(_select(self._candidates(message), message.filter))
         question: asyncio.Future[list[Row]] = self.dispatcher.loop.create_future()
         if self._state is State.FAILED:
             question.set_exception(SourceUnavailableError(self._unavailable()))
             return question
-        self._questions[question] = condition
+        self._questions[question] = message
         self._later(message.within, GiveUp(question))
         if self._state is State.IDLE:
             self._start_driver()
         return question
+
+    def _candidates(self, message: ReadRows) -> tuple[Row, ...]:
+        """The rows of this moment among which the wanted ones are."""
+        found = None if message.lookup is None else message.lookup.candidates(self._cache.rows)
+        return self._cache.frozen() if found is None else found
 
     @handles(GiveUp)
     def _give_up(self, message: GiveUp) -> None:
@@ -292,8 +296,8 @@ class SourceActor(LoopActor):
         for subscription in waiting:
             self._admit(subscription, timestamp)
         questions, self._questions = self._questions, {}
-        for question, condition in questions.items():
-            self.spawn(_answer(question, self._cache.frozen(), condition))
+        for question, message in questions.items():
+            self.spawn(_answer(question, self._candidates(message), message.filter))
         self._linger_if_unused()
 
     def _handled(self, event: Event) -> None:

@@ -5,7 +5,7 @@ import pytest
 from graphql import build_client_schema, get_introspection_query, print_schema
 
 from tests.graphql.examples import CATALOG, ROW, TRADES, engine
-from tycostream.filters import Filter
+from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql import Engine, Limits, PreparedQuery, UnavailableError
 from tycostream.model import Row
 
@@ -102,6 +102,9 @@ class Failing:
         self._error = error
 
     async def rows(self, filter: Filter) -> Sequence[Row]:  # noqa: A002
+        raise self._error
+
+    async def row(self, lookup: KeyLookup) -> Row | None:
         raise self._error
 
 
