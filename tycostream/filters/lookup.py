@@ -15,7 +15,7 @@ _MOST_KEYS = 64
 
 @dataclass(frozen=True, slots=True)
 class KeyLookup:
-    """`filter` admits the row with the key and no other. `keys` are texts that the key may have: if `exact`, no others."""
+    """`filter` admits the row with the key and no other. `keys` are texts that it may have: if `exact`, no others."""
 
     filter: Filter
     keys: tuple[Key, ...]
