@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from graphql import ExecutionResult, execute, parse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.graphql.examples import TRADES, engine, ordered, rows
@@ -100,6 +100,7 @@ def typed(operation: Operation, row: Row, changed: int, timestamp: int) -> dict[
     }
 
 
+@settings(deadline=None)
 @given(
     documents(),
     rows(TRADES),
