@@ -40,12 +40,16 @@ from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.filters import Filter
 from tycostream.model import Change, Changes, Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
+from tycostream.turns import Turns
 from tycostream.views import Delivery, Delta, Reload, RowCache, SnapshotReader, Subscription, Views
 
 log = logging.getLogger("tycostream.source")
 
 SLICE_ROWS = 2000
 """Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
+
+SELECT_ROWS = 500
+"""Rows that a query's filter is asked of before it is asked for how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,9 +480,10 @@ async def _select(rows: tuple[Row, ...], condition: Filter) -> list[Row]:
     """The rows that a filter admits; the loop has its turn now and then."""
     matches = condition.matches
     found: list[Row] = []
-    for start in range(0, len(rows), SLICE_ROWS * 5):
-        found.extend(row for row in rows[start : start + SLICE_ROWS * 5] if matches(row))
-        await asyncio.sleep(0)
+    async with Turns() as turns:
+        for start in range(0, len(rows), SELECT_ROWS):
+            found.extend(row for row in rows[start : start + SELECT_ROWS] if matches(row))
+            await turns.between()
     return found
 
 

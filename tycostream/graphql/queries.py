@@ -15,8 +15,9 @@ from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql.encoding import Decode, decoder
 from tycostream.graphql.errors import BAD_USER_INPUT, INTERNAL, UNAVAILABLE, UnavailableError, formatted
 from tycostream.graphql.rendering import Field
-from tycostream.graphql.sorting import SortKey, Turns, sort_rows
+from tycostream.graphql.sorting import SortKey, sort_rows
 from tycostream.model import Row, Source
+from tycostream.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +119,12 @@ async def _result(plan: RowsPlan, rows: Sequence[Row]) -> object:
     wanted = plan.wanted
     if isinstance(wanted, KeyLookup):
         return _object(members, rows[0]) if rows else None
-    chosen = await sort_rows(rows, wanted.sort_key, wanted.offset, wanted.end)
     objects: list[dict[str, object]] = []
-    turns = Turns()
-    for start in range(0, len(chosen), _ROWS_AT_A_TIME):
-        objects += [_object(members, row) for row in chosen[start : start + _ROWS_AT_A_TIME]]
-        await turns.between()
+    async with Turns() as turns:
+        chosen = await sort_rows(rows, wanted.sort_key, wanted.offset, wanted.end, turns)
+        for start in range(0, len(chosen), _ROWS_AT_A_TIME):
+            objects += [_object(members, row) for row in chosen[start : start + _ROWS_AT_A_TIME]]
+            await turns.between()
     return objects
 
 

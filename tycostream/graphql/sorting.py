@@ -1,18 +1,17 @@
-"""Rows in order, a piece at a time: however many there are, the loop has its turn every few milliseconds.
+"""Rows in order, a piece at a time, so that the loop goes on however many there are.
 
 Sorting in a thread would not help: a sort of tuples never lets go of the interpreter.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from heapq import merge
 from itertools import islice
-from time import perf_counter
 from typing import Any
 
 from tycostream.model import Row
+from tycostream.turns import Turns
 
 _Keyed = tuple[Any, ...]
 SortKey = Callable[[Row], _Keyed]
@@ -22,28 +21,13 @@ RUN_ROWS = 2_000
 """Rows that are sorted at once."""
 
 _PIECE_ROWS = 100
-_TURN_SECONDS = 0.004
 
 
-class Turns:
-    """For work that takes long: after a few milliseconds of it the loop has its turn."""
-
-    def __init__(self) -> None:
-        self._until = perf_counter() + _TURN_SECONDS
-
-    async def between(self) -> None:
-        """Call this between pieces of the work that take much less than a turn."""
-        if perf_counter() >= self._until:
-            await asyncio.sleep(0)
-            self._until = perf_counter() + _TURN_SECONDS
-
-
-async def sort_rows(rows: Sequence[Row], key: SortKey, offset: int, end: int | None) -> list[Row]:
+async def sort_rows(rows: Sequence[Row], key: SortKey, offset: int, end: int | None, turns: Turns) -> list[Row]:
     """The rows in the order of their keys, from place `offset` to before `end`."""
     end = len(rows) if end is None else min(end, len(rows))
     if end <= offset:
         return []
-    turns = Turns()
     sort = _sort_few if end <= RUN_ROWS else _sort_many
     return (await sort(rows, key, end, turns))[offset:]
 
