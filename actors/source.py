@@ -40,12 +40,16 @@ from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.filters import Filter
 from tycostream.model import Change, Changes, Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
+from tycostream.turns import Turns
 from tycostream.views import Delivery, Delta, Reload, RowCache, SnapshotReader, Subscription, Views
 
 log = logging.getLogger("tycostream.source")
 
 SLICE_ROWS = 2000
 """Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
+
+SELECT_ROWS = 500
+"""Rows that a query's filter is asked of before it is asked for how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class SourceActor(LoopActor):
         self._reload: Reload | None = None
         self._failures = 0
         self._waiting: dict[Subscription, None] = {}
-        self._questions: dict[asyncio.Future[list[Row]], Filter] = {}
+        self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: asyncio.TimerHandle | None = None
         self._lag: float | None = None
@@ -172,20 +176,24 @@ class SourceActor(LoopActor):
 
     @handles(ReadRows)
     def _read(self, message: ReadRows) -> asyncio.Future[list[Row]]:
-        condition = message.filter
         if self._cache.timestamp is not None:
             self._stop_lingering()
             self._linger_if_unused()
-            return self.spawn(_select(self._cache.frozen(), condition))
+            return self.spawn(_select(self._candidates(message), message.filter))
         question: asyncio.Future[list[Row]] = self.dispatcher.loop.create_future()
         if self._state is State.FAILED:
             question.set_exception(SourceUnavailableError(self._unavailable()))
             return question
-        self._questions[question] = condition
+        self._questions[question] = message
         self._later(message.within, GiveUp(question))
         if self._state is State.IDLE:
             self._start_driver()
         return question
+
+    def _candidates(self, message: ReadRows) -> tuple[Row, ...]:
+        """The rows of this moment among which the wanted ones are."""
+        found = None if message.lookup is None else message.lookup.candidates(self._cache.rows)
+        return self._cache.frozen() if found is None else found
 
     @handles(GiveUp)
     def _give_up(self, message: GiveUp) -> None:
@@ -295,8 +303,8 @@ class SourceActor(LoopActor):
         for subscription in waiting:
             self._admit(subscription, timestamp)
         questions, self._questions = self._questions, {}
-        for question, condition in questions.items():
-            self.spawn(_answer(question, self._cache.frozen(), condition))
+        for question, message in questions.items():
+            self.spawn(_answer(question, self._candidates(message), message.filter))
         self._linger_if_unused()
 
     def _handled(self, event: Event) -> None:
@@ -483,9 +491,10 @@ async def _select(rows: tuple[Row, ...], condition: Filter) -> list[Row]:
     """The rows that a filter admits; the loop has its turn now and then."""
     matches = condition.matches
     found: list[Row] = []
-    for start in range(0, len(rows), SLICE_ROWS * 5):
-        found.extend(row for row in rows[start : start + SLICE_ROWS * 5] if matches(row))
-        await asyncio.sleep(0)
+    async with Turns() as turns:
+        for start in range(0, len(rows), SELECT_ROWS):
+            found.extend(row for row in rows[start : start + SELECT_ROWS] if matches(row))
+            await turns.between()
     return found
 
 

@@ -6,7 +6,7 @@ import asyncio
 import enum
 from dataclasses import dataclass
 
-from tycostream.filters import Filter
+from tycostream.filters import Filter, KeyLookup
 from tycostream.model import Event, Row
 from tycostream.views import Delivery, SnapshotReader, Subscription
 
@@ -43,11 +43,13 @@ class Detach:
 class ReadRows:
     """Ask for the rows that a filter admits; answered when there is a snapshot, for which it waits `within` seconds.
 
-    Where there is none, the answer is a SourceUnavailableError.
+    Where there is none, the answer is a SourceUnavailableError. A `lookup` of the one row that the filter admits spares
+    asking every row.
     """
 
     filter: Filter
     within: float = 10.0
+    lookup: KeyLookup | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.databases.embedded import EmbeddedPostgres
 from tycostream.databases.materialize import MaterializeDriver, session_options
 from tycostream.databases.postgres import Intervals, PostgresDriver
-from tycostream.filters import Filter
+from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql import Engine, Limits, UnavailableError
 from tycostream.logs import configure_logging
 from tycostream.model import Catalog, Row
@@ -212,13 +212,21 @@ class Service:
 
     async def rows(self, filter: Filter) -> Sequence[Row]:  # noqa: A002  # the field's own word
         """A query's rows, from its source's cache; see `graphql.RowReader`."""
-        name = filter.source.name
+        return await self._read(filter)
+
+    async def row(self, lookup: KeyLookup) -> Row | None:
+        """The row of a key; see `graphql.RowReader`."""
+        found = await self._read(lookup.filter, lookup)
+        return found[0] if found else None
+
+    async def _read(self, condition: Filter, lookup: KeyLookup | None = None) -> list[Row]:
+        name = condition.source.name
         source = self._directory.get(("source", name))
         if source is None:
             raise UnavailableError(f"source {name} is being restarted; ask again")
         within = self.settings.sources.query_timeout_seconds
         try:
-            found: list[Row] = await source.ask(ReadRows(filter, within), block=False)
+            found: list[Row] = await source.ask(ReadRows(condition, within, lookup), block=False)
         except SourceUnavailableError as error:
             raise UnavailableError(str(error)) from None
         except pykka.ActorDeadError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from tycostream.filters import Filter
+from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql import Engine, Limits
 from tycostream.model import Catalog, Column, ColumnType, EnumType, Relation, Row, Source
 
@@ -103,6 +103,11 @@ class Shelf:
 
     async def rows(self, filter: Filter) -> Sequence[Row]:  # noqa: A002
         return [row for row in self._rows if filter.matches(row)]
+
+    async def row(self, lookup: KeyLookup) -> Row | None:
+        rows = {lookup.filter.source.key_of(row): row for row in self._rows}
+        found = lookup.candidates(rows)
+        return next((row for row in (rows.values() if found is None else found) if lookup.filter.matches(row)), None)
 
 
 def engine(rows: Sequence[Row] = (ROW,), limits: Limits | None = None) -> Engine:

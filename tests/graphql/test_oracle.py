@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 
 from graphql import ExecutionResult, execute, parse
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.graphql.examples import TRADES, engine, ordered, rows
-from tycostream.graphql import Operation, SubscriptionPlan, event_id
+from tycostream.graphql import Limits, Operation, SubscriptionPlan, event_id
 from tycostream.graphql.encoding import decoder
 from tycostream.model import Row
 
-ENGINE = engine()
+ENGINE = engine(limits=Limits(tokens=1_000_000, nesting=1_000, depth=1_000, aliases=1_000_000, fields=1_000_000))
 UPDATE, DATA = "tradesUpdate", "trades"
 VARIABLES = {"yes": True, "no": False}
 
@@ -100,6 +100,7 @@ def typed(operation: Operation, row: Row, changed: int, timestamp: int) -> dict[
     }
 
 
+@settings(deadline=None)
 @given(
     documents(),
     rows(TRADES),

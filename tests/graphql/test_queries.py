@@ -1,11 +1,13 @@
+import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from graphql import build_client_schema, get_introspection_query, print_schema
 
 from tests.graphql.examples import CATALOG, ROW, TRADES, engine
-from tycostream.filters import Filter
+from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql import Engine, Limits, PreparedQuery, UnavailableError
 from tycostream.model import Row
 
@@ -104,6 +106,9 @@ class Failing:
     async def rows(self, filter: Filter) -> Sequence[Row]:  # noqa: A002
         raise self._error
 
+    async def row(self, lookup: KeyLookup) -> Row | None:
+        raise self._error
+
 
 async def test_an_unavailable_source_is_told() -> None:
     answer = await ask(Engine(CATALOG, Limits(), Failing(UnavailableError("trades is away"))), "{ t: trades { id } }")
@@ -128,3 +133,43 @@ async def test_an_unexpected_error_is_logged_and_kept_from_the_client(caplog: py
     assert "1234" not in str(answer)
     assert "Internal error" in str(answer)
     assert "1234" in caplog.text
+
+
+class Restless:
+    """A reader over a source that changes with every turn of the loop."""
+
+    def __init__(self) -> None:
+        self.moment = 0
+
+    async def change(self) -> None:
+        while True:
+            self.moment += 1
+            await asyncio.sleep(0)
+
+    async def rows(self, filter: Filter) -> Sequence[Row]:  # noqa: A002
+        row = trade(str(self.moment))
+        await asyncio.sleep(0)
+        return [row]
+
+    async def row(self, lookup: KeyLookup) -> Row | None:
+        return (await self.rows(lookup.filter))[0]
+
+
+async def test_the_fields_of_a_query_show_one_moment() -> None:
+    reader = Restless()
+    changing = asyncio.ensure_future(reader.change())
+    query = "{ a: trades { id } __typename b: trades(order_by: {id: desc}) { id } c: trades_by_pk(id: 1) { id } }"
+    answer = await ask(Engine(CATALOG, Limits(), reader), query)
+    changing.cancel()
+    data: Any = answer["data"]
+    assert data["a"] == data["b"] == [data["c"]]
+
+
+async def test_errors_are_told_field_by_field() -> None:
+    query = "{ a: trades_by_pk(id: 1) { id } b: trades_by_pk(id: 2) { id } kind: __typename }"
+    answer: Any = await ask(Engine(CATALOG, Limits(), Failing(UnavailableError("away"))), query)
+    assert answer["data"] == {"a": None, "b": None, "kind": "Query"}
+    assert [(error["path"], error["extensions"]["code"]) for error in answer["errors"]] == [
+        (["a"], "UNAVAILABLE"),
+        (["b"], "UNAVAILABLE"),
+    ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from tycostream.filters.errors import shown
@@ -84,6 +84,21 @@ def timestamp_operand(value: object) -> Any:
     return local if offset in (None, 0) else Moment(local - (offset or 0) * 1_000_000, local)
 
 
+def timestamp_texts(value: Any) -> tuple[str, ...]:
+    """How PostgreSQL prints an operand without a time zone and with. No texts for years beyond Python's."""
+    moment = value if isinstance(value, Moment) else Moment(value, value)
+    try:
+        local, instant = (_EPOCH + timedelta(microseconds=micros) for micros in (moment.local, moment.instant))
+    except OverflowError:
+        return ()
+    return _printed(local), f"{_printed(instant)}+00"
+
+
+def _printed(moment: datetime) -> str:
+    text = moment.isoformat(" ")
+    return text.rstrip("0") if "." in text else text
+
+
 def read_date(text: str) -> int:
     """A row's date in days."""
     try:
@@ -107,10 +122,24 @@ def date_operand(value: object) -> int:
     return days
 
 
+def date_texts(value: int) -> tuple[str, ...]:
+    """How PostgreSQL prints an operand; none for years beyond Python's."""
+    try:
+        return (date.fromordinal(value + _EPOCH_ORDINAL).isoformat(),)
+    except (ValueError, OverflowError):
+        return ()
+
+
 def read_time(text: str) -> Any:
     """A row's time: microseconds, or a ZonedTime."""
     local, offset = _time(text)
     return local if offset is None else ZonedTime((local - offset * 1_000_000, -offset))
+
+
+def rank_time(text: str) -> tuple[int, int]:
+    """What times are sorted by: with a zone or without, they compare."""
+    value: Any = read_time(text)
+    return value if isinstance(value, ZonedTime) else (value, 0)
 
 
 def time_operand(value: object) -> Any:

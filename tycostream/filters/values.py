@@ -49,12 +49,16 @@ class Domain:
     """The values of one column.
 
     `read` takes the database's text, `operand` what a client gave; both give comparable, hashable values. `canonical`,
-    where a value has exactly one text in this database, gives that text: equality is then a comparison of texts.
+    where a value has exactly one text in this database, gives that text: equality is then a comparison of texts. Where
+    it has several, `likely` gives those that are worth a try. `rank` takes the database's text and gives what rows are
+    sorted by, where that is not what they are compared by.
     """
 
     read: Callable[[str], Any]
     operand: Callable[[object], Any]
     canonical: Callable[[Any], str] | None = None
+    likely: Callable[[Any], tuple[str, ...]] | None = None
+    rank: Callable[[str], Any] | None = None
 
 
 @lru_cache(maxsize=1024)
@@ -103,6 +107,10 @@ def _float_operand(value: object) -> Any:
     if number == 0 and _DIGIT_NOT_ZERO.match(text):
         raise ValueError(f"{shown(value)} is closer to 0 than the smallest Float")
     return NAN if math.isnan(number) else number
+
+
+def _float_texts(value: Any) -> tuple[str, ...]:
+    return (repr(value).removesuffix(".0"),)
 
 
 def _decimal(text: str) -> Any:
@@ -184,14 +192,15 @@ def _same(text: str) -> str:
 _DOMAINS: dict[ColumnType, Domain] = {
     ColumnType.INTEGER: Domain(int, _integer, str),
     ColumnType.BIGINT: Domain(int, _integer, str),
-    ColumnType.FLOAT: Domain(_float, _float_operand),
+    ColumnType.FLOAT: Domain(_float, _float_operand, likely=_float_texts),
     ColumnType.NUMERIC: Domain(_decimal, _decimal_operand),
     ColumnType.STRING: Domain(_same, text_operand, _same),
     ColumnType.UUID: Domain(_same, _uuid_operand, _same),
     ColumnType.BOOLEAN: Domain(_boolean, _boolean_operand, lambda value: "t" if value else "f"),
-    ColumnType.TIMESTAMP: Domain(moments.read_timestamp, moments.timestamp_operand),
-    ColumnType.DATE: Domain(moments.read_date, moments.date_operand),
-    ColumnType.TIME: Domain(moments.read_time, moments.time_operand),
-    ColumnType.JSON: Domain(documents.read_json, documents.json_operand),
+    ColumnType.TIMESTAMP: Domain(moments.read_timestamp, moments.timestamp_operand, likely=moments.timestamp_texts),
+    ColumnType.DATE: Domain(moments.read_date, moments.date_operand, likely=moments.date_texts),
+    ColumnType.TIME: Domain(moments.read_time, moments.time_operand, rank=moments.rank_time),
+    # A column of type json has no order in PostgreSQL, and documents that differ deep down compare slowly
+    ColumnType.JSON: Domain(documents.read_json, documents.json_operand, rank=_same),
     ColumnType.ARRAY: Domain(arrays.read_array, arrays.array_operand),
 }

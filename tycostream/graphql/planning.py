@@ -16,12 +16,13 @@ from graphql import (
 )
 from graphql.execution import VariableValues
 
-from tycostream.filters import Filter, FilterError, parse_filter
+from tycostream.filters import Filter, FilterError, KeyLookup, key_lookup, parse_filter
 from tycostream.graphql.documents import Document, Documents
 from tycostream.graphql.errors import BAD_USER_INPUT, dotted, refused
 from tycostream.graphql.fields import collect_fields, field_tree
 from tycostream.graphql.limits import Limits, check_roots
-from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, execute_query
+from tycostream.graphql.ordering import parse_order, sort_key
+from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice, execute_query
 from tycostream.graphql.rendering import Selection
 from tycostream.graphql.schema import build_schema, by_key_name
 from tycostream.model import Catalog, Source
@@ -83,7 +84,7 @@ class Engine:
             ((key, nodes),) = fields.items()
             return self._plan_subscription(document, key, nodes, values)
         check_roots(len(fields), self._limits)
-        rows = [self._plan_rows(document, key, nodes, values) for key, nodes in fields.items()]
+        rows = [self._plan_rows(document, key, nodes, values, variables) for key, nodes in fields.items()]
         name = operation.name.value if operation.name else None
         return PreparedQuery(document.tree, name, variables, tuple(fields), tuple(plan for plan in rows if plan))
 
@@ -101,9 +102,17 @@ class Engine:
         return SubscriptionPlan(source, condition, selection, key)
 
     def _plan_rows(
-        self, document: Document, key: str, nodes: list[FieldNode], values: VariableValues
+        self,
+        document: Document,
+        key: str,
+        nodes: list[FieldNode],
+        values: VariableValues,
+        variables: Mapping[str, Any],
     ) -> RowsPlan | None:
-        """How to read the rows that a field of a query asks for; None for a field that asks for something else."""
+        """How to read the rows that a field of a query asks for; None for a field that asks for something else.
+
+        `variables` are the client's, `values` what was read from them.
+        """
         node = nodes[0]
         name = node.name.value
         source = self._sources.get(name) or self._by_key.get(name)
@@ -112,11 +121,12 @@ class Engine:
         arguments = self._arguments("Query", node, values)
         tree = field_tree(document, nodes, (source.name,), values)
         if name in self._by_key:
-            return RowsPlan(key, node, source, _key_filter(source, node, arguments), tree, None, 0, single=True)
+            return RowsPlan(key, node, source, tree, _lookup(source, node, arguments))
+        order = parse_order(node, document.operation, variables)
         limit, offset = _count(node, arguments, "limit"), _count(node, arguments, "offset") or 0
-        return RowsPlan(
-            key, node, source, _filter(source, node, arguments.get("where")), tree, limit, offset, single=False
-        )
+        condition = _filter(source, node, arguments.get("where"))
+        end = None if limit is None else offset + limit
+        return RowsPlan(key, node, source, tree, Slice(condition, sort_key(source, order), offset, end))
 
     def _arguments(self, type_name: str, node: FieldNode, values: VariableValues) -> dict[str, Any]:
         type_ = self.schema.get_type(type_name)
@@ -131,9 +141,9 @@ def _filter(source: Source, node: FieldNode, where: Mapping[str, object] | None)
         raise GraphQLError(f'Argument "where" of "{node.name.value}": {place}{error.message}', node) from None
 
 
-def _key_filter(source: Source, node: FieldNode, key: Mapping[str, object]) -> Filter:
+def _lookup(source: Source, node: FieldNode, key: Mapping[str, object]) -> KeyLookup:
     try:
-        return parse_filter(source, {column: {"_eq": value} for column, value in key.items()})
+        return key_lookup(source, key)
     except FilterError as error:
         message = f'Argument "{error.path[0]}" of "{node.name.value}": {error.message}'
         raise GraphQLError(message, node) from None

@@ -11,38 +11,52 @@ from typing import Any, Protocol
 
 from graphql import DocumentNode, FieldNode, GraphQLError, GraphQLSchema, execute
 
-from tycostream.filters import Filter
+from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql.encoding import Decode, decoder
 from tycostream.graphql.errors import BAD_USER_INPUT, INTERNAL, UNAVAILABLE, UnavailableError, formatted
-from tycostream.graphql.ordering import key_order
 from tycostream.graphql.rendering import Field
+from tycostream.graphql.sorting import SortKey, sort_rows
 from tycostream.model import Row, Source
+from tycostream.turns import Turns
 
 log = logging.getLogger(__name__)
 
-_ROWS_AT_A_TIME = 1_000
-"""Rows converted before the loop gets its turn: about a millisecond."""
+_ROWS_AT_A_TIME = 100
 
 
 class RowReader(Protocol):
-    """Where rows come from: the sources' caches."""
+    """Where rows come from: the sources' caches.
+
+    Waits for a source's snapshot up to a limit; raises UnavailableError. What is asked for without a turn of the loop
+    between is of one moment.
+    """
 
     async def rows(self, filter: Filter) -> Sequence[Row]:  # noqa: A002  # the field's own word
-        """The matching rows of the filter's source. Waits for its snapshot up to a limit; raises UnavailableError."""
+        """The matching rows of the filter's source, in any order."""
+
+    async def row(self, lookup: KeyLookup) -> Row | None:
+        """The row with this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The rows of a filter in an order, from place `offset` to before `end`."""
+
+    filter: Filter
+    sort_key: SortKey
+    offset: int
+    end: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class RowsPlan:
-    """One field of a query that reads rows; `single` is the row of a key, or none."""
+    """One field of a query that reads rows: a list of them, or the one of a key."""
 
     key: str
     node: FieldNode
     source: Source
-    filter: Filter
     fields: tuple[Field, ...]
-    limit: int | None
-    offset: int
-    single: bool
+    wanted: Slice | KeyLookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +76,19 @@ async def execute_query(schema: GraphQLSchema, reader: RowReader, prepared: Prep
     errors: list[dict[str, Any]] = []
     if len(prepared.rows) < len(prepared.keys):
         data, errors = await _delegate(schema, prepared)
-    for plan in prepared.rows:
+    # Asked for together, so that the fields of one source show one moment; sorted and written one after the other
+    reads = await asyncio.gather(*(_read(reader, plan.wanted) for plan in prepared.rows), return_exceptions=True)
+    for plan, read in zip(prepared.rows, reads, strict=True):
         if data is None:
             break
         try:
-            data[plan.key] = await _read(reader, plan)
+            if isinstance(read, BaseException):
+                raise read
+            data[plan.key] = await _result(plan, read)
         except Exception as error:  # told to the client without its text, and logged
             errors.append(_told(error, GraphQLError("", plan.node, path=[plan.key])))
             # A list is not nullable: without it the whole is null, as the specification says.
-            data = data if plan.single else None
+            data = data if isinstance(plan.wanted, KeyLookup) else None
     return {"data": data, "errors": errors} if errors else {"data": data}
 
 
@@ -89,18 +107,24 @@ async def _delegate(
     return result.data, [_told(error.original_error or error, error) for error in result.errors or ()]
 
 
-async def _read(reader: RowReader, plan: RowsPlan) -> object:
-    rows = await reader.rows(plan.filter)
+async def _read(reader: RowReader, wanted: Slice | KeyLookup) -> Sequence[Row]:
+    if isinstance(wanted, Slice):
+        return await reader.rows(wanted.filter)
+    row = await reader.row(wanted)
+    return () if row is None else (row,)
+
+
+async def _result(plan: RowsPlan, rows: Sequence[Row]) -> object:
     members = _members(plan)
-    if plan.single:
+    wanted = plan.wanted
+    if isinstance(wanted, KeyLookup):
         return _object(members, rows[0]) if rows else None
-    ordered = await key_order(plan.source, rows)
-    end = None if plan.limit is None else plan.offset + plan.limit
     objects: list[dict[str, object]] = []
-    for start in range(0, len(chosen := ordered[plan.offset : end]), _ROWS_AT_A_TIME):
-        if start:
-            await asyncio.sleep(0)
-        objects += [_object(members, row) for row in chosen[start : start + _ROWS_AT_A_TIME]]
+    async with Turns() as turns:
+        chosen = await sort_rows(rows, wanted.sort_key, wanted.offset, wanted.end, turns)
+        for start in range(0, len(chosen), _ROWS_AT_A_TIME):
+            objects += [_object(members, row) for row in chosen[start : start + _ROWS_AT_A_TIME]]
+            await turns.between()
     return objects
 
 

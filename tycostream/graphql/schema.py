@@ -25,6 +25,7 @@ from graphql import (
 )
 
 from tycostream.graphql.comparisons import Comparisons
+from tycostream.graphql.ordering import DIRECTIONS
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
 
 _SCALARS = {
@@ -60,6 +61,11 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         },
         description="What happened to a row.",
     )
+    order_by = GraphQLEnumType(
+        "order_by",
+        {name: GraphQLEnumValue(name, description=direction.help) for name, direction in DIRECTIONS.items()},
+        description="Which way a column sorts.",
+    )
     queries: dict[str, GraphQLField] = {}
     subscriptions: dict[str, GraphQLField] = {}
     for source in catalog.sources.values():
@@ -70,7 +76,12 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
             {"where": where},
             description=_described(source, "Follow {}: its rows first, then every change as it happens."),
         )
-        queries.update(_row_queries(source, row, where, enums))
+        order = GraphQLArgument(
+            GraphQLList(GraphQLNonNull(_order_type(source, order_by))),
+            description="What sorts the rows, the most important first. Rows that it leaves equal are in the order of "
+            "the key.",
+        )
+        queries.update(_row_queries(source, row, {"where": where, "order_by": order}, enums))
     try:
         schema = GraphQLSchema(
             query=GraphQLObjectType("Query", queries), subscription=GraphQLObjectType("Subscription", subscriptions)
@@ -150,8 +161,20 @@ def _expression_type(source: Source, comparisons: Comparisons) -> GraphQLInputOb
     return expression
 
 
+def _order_type(source: Source, order_by: GraphQLEnumType) -> GraphQLInputObjectType:
+    return GraphQLInputObjectType(
+        f"{source.name}_order_by",
+        {column.name: GraphQLInputField(order_by, description=column.description) for column in source.columns},
+        description=f"Columns that sort rows of `{source.name}`. Several count in the order in which they are written; "
+        "a list of objects with one column each says the same wherever such an order is lost.",
+    )
+
+
 def _row_queries(
-    source: Source, row: GraphQLObjectType, where: GraphQLArgument, enums: Mapping[str, GraphQLEnumType]
+    source: Source,
+    row: GraphQLObjectType,
+    choice: Mapping[str, GraphQLArgument],
+    enums: Mapping[str, GraphQLEnumType],
 ) -> dict[str, GraphQLField]:
     key = {
         name: GraphQLArgument(GraphQLNonNull(_output_type(source.column(name), enums))) for name in source.primary_key
@@ -161,12 +184,14 @@ def _row_queries(
         source.name: GraphQLField(
             GraphQLNonNull(GraphQLList(GraphQLNonNull(row))),
             {
-                "where": where,
+                **choice,
                 "limit": GraphQLArgument(GraphQLInt, description="At most so many rows."),
                 "offset": GraphQLArgument(GraphQLInt, description="Leave out so many rows first."),
             },
             resolve=lambda *_, **__: [],
-            description=_described(source, "The rows of {} as they are now, in the order of the key."),
+            description=_described(
+                source, "The rows of {} as they are now, in the order of the key unless `order_by` says otherwise."
+            ),
         ),
         by_key_name(source): GraphQLField(
             row,

@@ -49,7 +49,7 @@ def invalid_enum_value(value: str) -> str | None:
 
 def source_names(name: str) -> Iterator[tuple[str, str]]:
     """The names in GraphQL that a source takes, each with its kind."""
-    for suffix in ("", "Update", "Expression", "TriggerInput"):
+    for suffix in ("", "Update", "Expression", "_order_by", "TriggerInput"):
         yield "type", name + suffix
     for suffix in ("", "_by_pk", "_trigger", "_triggers"):
         yield "query", name + suffix
