@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -20,9 +20,11 @@ from pykka import ActorRef
 
 from actors.intake import Intake
 from actors.runtime import LoopActor, handles, tell
+from actors.source_memory import SourceMemory
 from actors.source_messages import (
     Attach,
     Attached,
+    CrossingsWait,
     Delivered,
     Detach,
     DriverFailed,
@@ -34,14 +36,17 @@ from actors.source_messages import (
     SourceStateChanged,
     SourceUnavailableError,
     StartDriver,
+    StartWatch,
     State,
+    StopWatch,
 )
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.filters import Filter
 from tycostream.model import Change, Changes, Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
+from tycostream.triggers.watches import Watch
 from tycostream.turns import Turns
-from tycostream.views import Delivery, Delta, Reload, RowCache, SnapshotReader, Subscription, Views
+from tycostream.views import Delivery, Delta, Reload, SnapshotReader, Subscription
 
 log = logging.getLogger("tycostream.source")
 
@@ -60,23 +65,6 @@ class SourceConfig:
     linger: float = 60.0
     retry_min: float = 0.1
     retry_max: float = 30.0
-
-
-@dataclass(eq=False)
-class SourceMemory:
-    """What outlives a crash of the actor: the rows as its subscribers know them, and who they are."""
-
-    cache: RowCache
-    views: Views = field(default_factory=Views)
-    undelivered: list[Delta] = field(default_factory=list)
-    timestamp_delivered: int | None = None
-
-    def roll_back(self) -> None:
-        """Take back what subscribers have not been told of."""
-        self.views.discard()
-        self.cache.undo(self.undelivered)
-        self.undelivered.clear()
-        self.cache.timestamp = self.timestamp_delivered
 
 
 class SourceActor(LoopActor):
@@ -171,6 +159,40 @@ class SourceActor(LoopActor):
         self._views.remove(subscription)
         self._linger_if_unused()
 
+    # Triggers
+
+    @handles(StartWatch)
+    def _start_watch(self, message: StartWatch) -> Coroutine[Any, Any, None] | None:
+        watch = message.watch
+        self._stop_lingering()
+        if watch in self._memory.watches:  # its actor is a new one
+            tell(watch.receiver, CrossingsWait())
+            return None
+        if self._cache.timestamp is not None:
+            self._flush()
+            return self._watch(watch, self._cache.timestamp, fire=message.fire_existing)
+        self._memory.unseen[watch] = message.fire_existing
+        if self._state is State.IDLE:
+            self._start_driver()
+        return None
+
+    async def _watch(self, watch: Watch, timestamp: int, *, fire: bool) -> None:
+        """Look at the rows that are there. Meanwhile this actor's inbox waits."""
+        self._memory.unseen[watch] = fire  # so that a successor does it again, should this end half-way
+        self._memory.watches.add(watch)
+        rows = self._cache.frozen()
+        for start in range(0, len(rows), SLICE_ROWS):
+            self._memory.look_at(watch, rows[start : start + SLICE_ROWS], timestamp, fire=fire)
+            await asyncio.sleep(0)
+        del self._memory.unseen[watch]
+        self._flush()
+
+    @handles(StopWatch)
+    def _stop_watch(self, message: StopWatch) -> None:
+        self._memory.unseen.pop(message.watch, None)
+        self._memory.watches.remove(message.watch)
+        self._linger_if_unused()
+
     def _refuse(self, subscription: Subscription, message: str) -> None:
         tell(subscription.connection, Refused(subscription, message))
 
@@ -206,7 +228,7 @@ class SourceActor(LoopActor):
         return f"source {self.source.name} is not available: {self._trouble or 'it has failed'}"
 
     def _wanted(self) -> bool:
-        return self._config.eager or bool(self._waiting or len(self._views) or self._questions)
+        return self._config.eager or bool(self._waiting or self._questions or self._memory.followed)
 
     def _linger_if_unused(self) -> None:
         if not self._wanted() and self._state is not State.IDLE and self._lingering is None:
@@ -217,8 +239,7 @@ class SourceActor(LoopActor):
         self._lingering = None
         if not self._wanted():
             self._stop_driver()
-            self._cache.clear()
-            self._memory.timestamp_delivered = None
+            self._memory.forget()
             self._set_state(State.IDLE, None)
 
     def _stop_lingering(self) -> None:
@@ -277,7 +298,7 @@ class SourceActor(LoopActor):
             self._failures = 0
             self._trouble = None
             self._set_state(State.LIVE, self._note)
-            self._serve_waiting(reload.timestamp)
+            await self._serve_waiting(reload.timestamp)
         self._handled(event)
 
     async def _apply_in_slices(self, changes: Iterable[Change], timestamp: int) -> None:
@@ -294,17 +315,20 @@ class SourceActor(LoopActor):
         deltas: list[Delta] = []
         try:
             self._cache.apply(changes, deltas)
-            self._views.route(deltas, timestamp)
-        finally:
+        except Exception:
             self._memory.undelivered.extend(deltas)
+            raise
+        self._memory.route(deltas, timestamp)
 
-    def _serve_waiting(self, timestamp: int) -> None:
+    async def _serve_waiting(self, timestamp: int) -> None:
         waiting, self._waiting = self._waiting, {}
         for subscription in waiting:
             self._admit(subscription, timestamp)
         questions, self._questions = self._questions, {}
         for question, message in questions.items():
             self.spawn(_answer(question, self._candidates(message), message.filter))
+        for watch, fire in list(self._memory.unseen.items()):
+            await self._watch(watch, timestamp, fire=fire)
         self._linger_if_unused()
 
     def _handled(self, event: Event) -> None:
@@ -328,8 +352,10 @@ class SourceActor(LoopActor):
                     by_connection[subscription.connection] = [(subscription, delivery)]
                 else:
                     told.append((subscription, delivery))
-        self._memory.undelivered.clear()
-        self._memory.timestamp_delivered = self._cache.timestamp
+        woken = self._memory.watches.flush()
+        self._memory.delivered()
+        for watch in woken:
+            tell(watch.receiver, CrossingsWait())
         for connection, deliveries in by_connection.items():
             if not tell(connection, Delivered(deliveries)):
                 for subscription, _delivery in deliveries:
@@ -462,6 +488,8 @@ class SourceActor(LoopActor):
             "changes": self._changes,
             "failures": self._failures,
             "waiting": len(self._waiting),
+            "triggers": len(self._memory.watches),
+            "rows_fired": self._memory.watches.fired_rows,
             "subscriptions": sum(len(group.subscriptions) for view in self._views for group in view.groups.values()),
             "views": [
                 {

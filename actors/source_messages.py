@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tycostream.filters import Filter, KeyLookup
 from tycostream.model import Event, Row
+from tycostream.triggers.watches import Watch
 from tycostream.views import Delivery, SnapshotReader, Subscription
 
 
@@ -50,6 +51,22 @@ class ReadRows:
     filter: Filter
     within: float = 10.0
     lookup: KeyLookup | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartWatch:
+    """Watch the rows for a trigger, or go on doing so for its new actor: `watch.receiver` is told CrossingsWait when
+    there are crossings to take. Rows that match already count as fired; `fire_existing` says whether that is told."""
+
+    watch: Watch
+    fire_existing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopWatch:
+    """Watch no more."""
+
+    watch: Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,11 @@ class Delivered:
     """To the connection: changes, in order, for each of its subscriptions that they concern."""
 
     deliveries: list[tuple[Subscription, Delivery]]
+
+
+@dataclass(frozen=True, slots=True)
+class CrossingsWait:
+    """To a trigger: its watch has crossings for it to take."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from actors.connection import (
 )
 from actors.feed import FeedActor, FeedHandle
 from actors.runtime import Dispatcher, loop_actor, stop_actor, tell
-from actors.source import SourceActor, SourceConfig, SourceMemory
+from actors.source import SourceActor, SourceConfig
+from actors.source_memory import SourceMemory
 from actors.source_messages import ReadRows, SourceUnavailableError
 from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChildren, Supervisor
 from tycostream import model
