@@ -1,0 +1,127 @@
+"""From a Materialize to the cache: how fast rows come in, beside psycopg2 alone that throws them away.
+
+The database is the simulator of the tests in a process of its own; it has everything encoded before the clock starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import Meter, Result, cpu_seconds, resident_mib
+from tycostream.app import Service, connection_parameters, tune_collector
+from tycostream.databases.connection import opened
+from tycostream.databases.materialize.subscribe import subscribe_statement
+from tycostream.model import Source
+from tycostream.settings import load_schema, load_settings
+
+SCHEMA = """
+sources:
+  trades:
+    primary_key: id
+    columns:
+      {id: BigInt, symbol: String, side: String, price: Numeric, quantity: Integer, active: Boolean,
+       executed_at: Timestamp, note: String}
+"""
+
+
+class Database:
+    """The simulator's process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.environ: dict[str, str] = {}
+
+    async def answer(self) -> dict[str, Any]:
+        """Its next line."""
+        assert self._process.stdout is not None
+        found: dict[str, Any] = json.loads(await asyncio.wait_for(self._process.stdout.readline(), 300))
+        return found
+
+    async def say(self, command: str) -> dict[str, Any]:
+        """One command, and its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{command}\n".encode())
+        return await self.answer()
+
+
+@asynccontextmanager
+async def database(rows: int, per_timestamp: int) -> AsyncIterator[Database]:
+    """A running one with so many rows."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.materialize",
+        "--rows", str(rows), "--changes-per-batch", str(per_timestamp),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    found = Database(process)
+    try:
+        found.environ = {name: str(value) for name, value in (await found.answer()).items() if name != "port"}
+        yield found
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def ingest(scale: float) -> list[Result]:
+    """A snapshot of 300,000 rows of 8 columns, and as many changes, 100 to a timestamp, to the cache."""
+    rows = int(300_000 * scale)
+    async with database(rows, 100) as source:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "schema.yaml"
+            file.write_text(SCHEMA)
+            environ = {"GRAPHQL_PORT": "0", "GRAPHQL_HOST": "127.0.0.1", "SOURCE_START": "eager"} | source.environ
+            settings, catalog = load_settings(environ, Path(folder)), load_schema(file)
+            parameters = connection_parameters(settings)
+            async with opened(parameters) as connection:
+                limit = await _read(connection, catalog.sources["trades"], rows)
+            service = Service(settings, catalog)
+            meter = Meter()
+            await service.start()
+            try:
+                await _until(lambda: service.status().sources[0].state == "LIVE")
+                snapshot = _result(f"Materialize: snapshot of {rows:,} rows to the cache", rows, meter, limit)
+                tune_collector()
+                prepared = await source.say(f"prepare {rows}")
+                meter = Meter()
+                await source.say("go")
+                while await _timestamp(service) != str(prepared["timestamp"]):
+                    await asyncio.sleep(0.002)
+                changes = _result(f"Materialize: {rows:,} changes to the cache, 100 a timestamp", rows, meter, limit)
+            finally:
+                await service.stop()
+    return [snapshot, changes]
+
+
+def _result(name: str, rows: int, meter: Meter, limit: float) -> Result:
+    took, cpu = time.monotonic() - meter.began, meter.cpu_per(rows)
+    note = f"psycopg2 alone: {limit:.2f} µs each"
+    return Result(name, rows / took, cpu_per_message=cpu, resident=resident_mib(), ratio=limit / cpu, note=note)
+
+
+async def _read(connection: Any, source: Source, rows: int) -> float:
+    """CPU microseconds a row of the same FETCHes, their rows thrown away."""
+    await connection.execute("BEGIN")
+    await connection.execute(subscribe_statement(source))
+    before, seen = cpu_seconds(), 0
+    while seen <= rows:  # and the first progress
+        seen += len((await connection.run("FETCH 1000 c")).fetchall())
+    return (cpu_seconds() - before) / rows * 1e6
+
+
+async def _timestamp(service: Service) -> str | None:
+    (source,) = await service.actors("source")
+    found: str | None = source["details"]["timestamp"]
+    return found
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(300):
+        while not condition():
+            await asyncio.sleep(0.002)
