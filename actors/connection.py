@@ -22,7 +22,8 @@ from tycostream.views import Delivery, Outbox, OutboxOverflowError, SnapshotRead
 from tycostream.views.delivery import in_order
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.envelope import TextFrames, text_frame
-from tycostream.web.graphql_transport_ws import GraphqlTransportWs, Request
+from tycostream.web.protocol import Request
+from tycostream.web.subprotocols import make_protocol
 from tycostream.web.transport import ConnectionInfo, Transport
 
 log = logging.getLogger("tycostream.connection")
@@ -36,9 +37,10 @@ MAX_PENDING_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ConnectionConfig:
-    """Limits of one connection; times in seconds."""
+    """Limits of one connection; times in seconds. `ping` 0: no keep-alive messages."""
 
     init_timeout: float = 3.0
+    ping: float = 12.0
     max_subscriptions: int = 1000
     hold_rows: int = 10_000
     max_rows: int = 200_000
@@ -78,6 +80,11 @@ class InitTimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAliveDue:
+    """The client is to be shown that somebody is there."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueryAnswered:
     """A query's result."""
 
@@ -113,13 +120,14 @@ class ConnectionActor(LoopActor):
         self._engine = engine
         self._directory = directory
         self._config = config
-        self._protocol = GraphqlTransportWs(self, self)
+        self._protocol = make_protocol(info.protocol, self, self, config.ping)
         self._subscriptions: dict[str, Subscription] = {}
         self._queries: dict[str, asyncio.Task[None]] = {}
         self._outbox = Outbox(hold_rows=config.hold_rows, max_rows=config.max_rows)
         self._more_to_send = False
         self._closing = False
         self._init_timer: asyncio.TimerHandle | None = None
+        self._keep_alive_timer: asyncio.TimerHandle | None = None
         self._since = time.time()
 
     # Life
@@ -128,10 +136,12 @@ class ConnectionActor(LoopActor):
         self._init_timer = self.dispatcher.loop.call_later(
             self._config.init_timeout, lambda: tell(self.actor_ref, InitTimedOut())
         )
+        self._await_keep_alive()
 
     def on_stop(self) -> None:
-        if self._init_timer is not None:
-            self._init_timer.cancel()
+        for timer in (self._init_timer, self._keep_alive_timer):
+            if timer is not None:
+                timer.cancel()
         for query in self._queries.values():
             query.cancel()
         for subscription in self._subscriptions.values():
@@ -192,6 +202,20 @@ class ConnectionActor(LoopActor):
     @handles(InitTimedOut)
     def _on_init_timed_out(self, _message: InitTimedOut) -> None:
         self._protocol.init_timed_out()
+
+    @handles(KeepAliveDue)
+    def _on_keep_alive(self, _message: KeepAliveDue) -> None:
+        if not self._closing:
+            self._protocol.keep_alive()
+            self._await_keep_alive()
+
+    def _await_keep_alive(self) -> None:
+        """Few protocols need it: the others have no timer."""
+        seconds = self._protocol.keep_alive_seconds
+        if seconds:
+            self._keep_alive_timer = self.dispatcher.loop.call_later(
+                seconds, lambda: tell(self.actor_ref, KeepAliveDue())
+            )
 
     @handles(SocketClosed)
     def _on_socket_closed(self, _message: SocketClosed) -> None:
