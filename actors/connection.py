@@ -32,7 +32,7 @@ DIRECT_ROWS = 5000
 """Changes that are sent at once; a larger transaction goes through the outbox, piece by piece."""
 
 MAX_PENDING_BYTES = 16 * 1024 * 1024
-"""What may wait in a socket's buffer of answers that a client asked for and does not read."""
+"""What may wait of answers that a client asked for, behind something that it has not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ class ConnectionActor(LoopActor):
         self._queries: dict[str, asyncio.Task[None]] = {}
         self._outbox = Outbox(hold_rows=config.hold_rows, max_rows=config.max_rows)
         self._more_to_send = False
+        self._waiting_bytes = 0
         self._closing = False
         self._init_timer: asyncio.TimerHandle | None = None
         self._keep_alive_timer: asyncio.TimerHandle | None = None
@@ -165,7 +166,7 @@ class ConnectionActor(LoopActor):
             subscription, delivery = deliveries[0]
             current = self._subscriptions.get(subscription.operation_id) is subscription
             if current and self._free_for(len(delivery.changes)):
-                self._send(delivery.wrapped(subscription.envelope))
+                self._transport.send(delivery.wrapped(subscription.envelope))
                 return
         self._deliver(deliveries)
 
@@ -229,8 +230,13 @@ class ConnectionActor(LoopActor):
     # What the protocol may do to the socket
 
     def send(self, text: str) -> None:
-        """Send one protocol message."""
-        self._send(text_frame(text.encode()))
+        """Send one protocol message, behind whatever waits. (Changes are sent when nothing waits: `_free_for`.)"""
+        frame = text_frame(text.encode())
+        self._waiting_bytes = self._waiting_bytes + len(frame) if self._transport.pending else 0
+        self._transport.send(frame)
+        if self._waiting_bytes > MAX_PENDING_BYTES:
+            log.warning("connection from %s: it does not read what it asks for", self._info.remote_address)
+            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: answers are not being read")
 
     def close(self, code: CloseCode, reason: str | None = None) -> None:
         """Close the socket after what has been handed to it."""
@@ -314,7 +320,7 @@ class ConnectionActor(LoopActor):
         if self._closing or not current:
             return
         if self._free_for(rows):
-            self._send(b"".join(part.wrapped(one.envelope) for one, part in in_order(current)))
+            self._transport.send(b"".join(part.wrapped(one.envelope) for one, part in in_order(current)))
             return
         try:
             for subscription, delivery in in_order(current):
@@ -335,16 +341,10 @@ class ConnectionActor(LoopActor):
             return
         data = self._outbox.take()
         if data:
-            self._send(data)
+            self._transport.send(data)
         if not self._outbox.empty and not self._transport.pending and not self._more_to_send:
             self._more_to_send = True
             tell(self.actor_ref, SendMore())
-
-    def _send(self, frames: bytes) -> None:
-        self._transport.send(frames)
-        if self._transport.pending > MAX_PENDING_BYTES:
-            log.warning("connection from %s: it does not read what it asks for", self._info.remote_address)
-            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: answers are not being read")
 
     def details(self) -> dict[str, Any]:
         return {

@@ -11,6 +11,7 @@ import pytest
 from pykka import ActorRef
 
 from actors.connection import (
+    MAX_PENDING_BYTES,
     CloseConnection,
     ConnectionActor,
     ConnectionConfig,
@@ -167,6 +168,38 @@ async def test_more_than_can_be_merged_closes_with_1013(words: Words) -> None:
             driver.change(timestamp, (str(timestamp), (str(timestamp), "Y", "1")))
         await until(lambda: client.transport.closed)
         assert client.transport.closed == (1013, "too slow: more changes wait than are kept")
+
+
+async def test_one_transaction_may_be_larger_than_what_may_wait(words: Words) -> None:
+    async with world() as made, connection(made, words) as client:
+        client.say("connection_init")
+        client.start()
+        driver = await made.run(1)
+        driver.snapshot(1)
+        await until(lambda: made.state == "LIVE")
+        client.transport.stuck = True
+        large = "x" * 100_000
+        driver.change(2, *((str(number), (str(number), large, "1")) for number in range(200)))
+        await until(lambda: client.transport.pending > MAX_PENDING_BYTES)
+        client.start("2", "{ nothing }")
+        await until(lambda: client.of_type("error"))
+        assert client.transport.closed is None
+        client.transport.stuck, client.transport.pending = False, 0
+        client.ref.tell(SocketDrained())
+        driver.change(3, ("0", None))
+        await until(lambda: client.transport.replayed() == made.memory.cache.rows)
+
+
+async def test_answers_that_are_not_read_close_with_1013(words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.connection.MAX_PENDING_BYTES", 10_000)
+    async with world() as made, connection(made, words) as client:
+        client.say("connection_init")
+        client.transport.stuck = True
+        for number in range(1000):
+            client.start(f"{number}", "{ nothing }")
+        await until(lambda: client.transport.closed)
+        assert client.transport.closed == (1013, "too slow: answers are not being read")
+        assert client.transport.pending < 12_000
 
 
 async def test_every_subscription_of_a_socket_gets_a_timestamp_before_any_gets_the_next(words: Words) -> None:
