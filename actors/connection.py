@@ -22,7 +22,8 @@ from tycostream.views import Delivery, Outbox, OutboxOverflowError, SnapshotRead
 from tycostream.views.delivery import in_order
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.envelope import TextFrames, text_frame
-from tycostream.web.graphql_transport_ws import GraphqlTransportWs, Request
+from tycostream.web.protocol import Request
+from tycostream.web.subprotocols import make_protocol
 from tycostream.web.transport import ConnectionInfo, Transport
 
 log = logging.getLogger("tycostream.connection")
@@ -31,14 +32,15 @@ DIRECT_ROWS = 5000
 """Changes that are sent at once; a larger transaction goes through the outbox, piece by piece."""
 
 MAX_PENDING_BYTES = 16 * 1024 * 1024
-"""What may wait in a socket's buffer of answers that a client asked for and does not read."""
+"""What may wait of answers that a client asked for, behind something that it has not read yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionConfig:
-    """Limits of one connection; times in seconds."""
+    """Limits of one connection; times in seconds. `ping` 0: no keep-alive messages."""
 
     init_timeout: float = 3.0
+    ping: float = 12.0
     max_subscriptions: int = 1000
     hold_rows: int = 10_000
     max_rows: int = 200_000
@@ -78,6 +80,11 @@ class InitTimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAliveDue:
+    """The client is to be shown that somebody is there."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueryAnswered:
     """A query's result."""
 
@@ -113,13 +120,15 @@ class ConnectionActor(LoopActor):
         self._engine = engine
         self._directory = directory
         self._config = config
-        self._protocol = GraphqlTransportWs(self, self)
+        self._protocol = make_protocol(info.protocol, self, self, config.ping)
         self._subscriptions: dict[str, Subscription] = {}
         self._queries: dict[str, asyncio.Task[None]] = {}
         self._outbox = Outbox(hold_rows=config.hold_rows, max_rows=config.max_rows)
         self._more_to_send = False
+        self._waiting_bytes = 0
         self._closing = False
         self._init_timer: asyncio.TimerHandle | None = None
+        self._keep_alive_timer: asyncio.TimerHandle | None = None
         self._since = time.time()
 
     # Life
@@ -128,10 +137,12 @@ class ConnectionActor(LoopActor):
         self._init_timer = self.dispatcher.loop.call_later(
             self._config.init_timeout, lambda: tell(self.actor_ref, InitTimedOut())
         )
+        self._await_keep_alive()
 
     def on_stop(self) -> None:
-        if self._init_timer is not None:
-            self._init_timer.cancel()
+        for timer in (self._init_timer, self._keep_alive_timer):
+            if timer is not None:
+                timer.cancel()
         for query in self._queries.values():
             query.cancel()
         for subscription in self._subscriptions.values():
@@ -155,7 +166,7 @@ class ConnectionActor(LoopActor):
             subscription, delivery = deliveries[0]
             current = self._subscriptions.get(subscription.operation_id) is subscription
             if current and self._free_for(len(delivery.changes)):
-                self._send(delivery.wrapped(subscription.envelope))
+                self._transport.send(delivery.wrapped(subscription.envelope))
                 return
         self._deliver(deliveries)
 
@@ -193,6 +204,20 @@ class ConnectionActor(LoopActor):
     def _on_init_timed_out(self, _message: InitTimedOut) -> None:
         self._protocol.init_timed_out()
 
+    @handles(KeepAliveDue)
+    def _on_keep_alive(self, _message: KeepAliveDue) -> None:
+        if not self._closing:
+            self._protocol.keep_alive()
+            self._await_keep_alive()
+
+    def _await_keep_alive(self) -> None:
+        """Few protocols need it: the others have no timer."""
+        seconds = self._protocol.keep_alive_seconds
+        if seconds:
+            self._keep_alive_timer = self.dispatcher.loop.call_later(
+                seconds, lambda: tell(self.actor_ref, KeepAliveDue())
+            )
+
     @handles(SocketClosed)
     def _on_socket_closed(self, _message: SocketClosed) -> None:
         self._closing = True
@@ -205,8 +230,13 @@ class ConnectionActor(LoopActor):
     # What the protocol may do to the socket
 
     def send(self, text: str) -> None:
-        """Send one protocol message."""
-        self._send(text_frame(text.encode()))
+        """Send one protocol message, behind whatever waits. (Changes are sent when nothing waits: `_free_for`.)"""
+        frame = text_frame(text.encode())
+        self._waiting_bytes = self._waiting_bytes + len(frame) if self._transport.pending else 0
+        self._transport.send(frame)
+        if self._waiting_bytes > MAX_PENDING_BYTES:
+            log.warning("connection from %s: it does not read what it asks for", self._info.remote_address)
+            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: answers are not being read")
 
     def close(self, code: CloseCode, reason: str | None = None) -> None:
         """Close the socket after what has been handed to it."""
@@ -290,7 +320,7 @@ class ConnectionActor(LoopActor):
         if self._closing or not current:
             return
         if self._free_for(rows):
-            self._send(b"".join(part.wrapped(one.envelope) for one, part in in_order(current)))
+            self._transport.send(b"".join(part.wrapped(one.envelope) for one, part in in_order(current)))
             return
         try:
             for subscription, delivery in in_order(current):
@@ -311,16 +341,10 @@ class ConnectionActor(LoopActor):
             return
         data = self._outbox.take()
         if data:
-            self._send(data)
+            self._transport.send(data)
         if not self._outbox.empty and not self._transport.pending and not self._more_to_send:
             self._more_to_send = True
             tell(self.actor_ref, SendMore())
-
-    def _send(self, frames: bytes) -> None:
-        self._transport.send(frames)
-        if self._transport.pending > MAX_PENDING_BYTES:
-            log.warning("connection from %s: it does not read what it asks for", self._info.remote_address)
-            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: answers are not being read")
 
     def details(self) -> dict[str, Any]:
         return {

@@ -184,6 +184,7 @@ class Service:
         limits = self.settings.limits
         config = ConnectionConfig(
             init_timeout=limits.init_timeout_seconds,
+            ping=limits.ping_seconds,
             max_subscriptions=limits.max_subscriptions_per_connection,
             hold_rows=limits.outbox_rows,
             max_rows=limits.outbox_max_rows,

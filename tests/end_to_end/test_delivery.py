@@ -7,8 +7,10 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.test_bad_input import INIT, frame, shake_hands
-from tests.support.client import connected
+from tests.support.client import BOTH, connected
 from tests.support.databases import AnyDatabase
 from tests.support.materialize.database import MaterializeDatabase
 from tests.support.service import serving
@@ -26,11 +28,15 @@ def query(selection: str = "operation data { id symbol price } fields timestamp"
     return f"subscription {{ trades{where} {{ {selection} }} }}"
 
 
+@pytest.mark.parametrize("protocol", BOTH)
 async def test_rows_that_enter_and_leave_a_filter_are_inserted_and_deleted(
-    database: AnyDatabase, tmp_path: Path
+    database: AnyDatabase, tmp_path: Path, protocol: str
 ) -> None:
     database.execute(TABLE + "; INSERT INTO trades VALUES (1, 'A', 5, 'x'), (2, 'A', 50, 'x')")
-    async with serving(tmp_path, SCHEMA, database.environ) as service, connected(service.port) as client:
+    async with (
+        serving(tmp_path, SCHEMA, database.environ) as service,
+        connected(service.port, protocol=protocol) as client,
+    ):
         dear = await client.subscribe(query(where="(where: {price: {_gt: 10}})"))
         await client.until(lambda: dear.rows)
         for change in (
@@ -47,23 +53,33 @@ async def test_rows_that_enter_and_leave_a_filter_are_inserted_and_deleted(
         assert heard == [("INSERT", 2, every), ("INSERT", 1, every), ("DELETE", 2, every), ("UPDATE", 1, ["symbol"])]
 
 
-async def test_without_data_every_change_is_told(database: AnyDatabase, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", BOTH)
+async def test_without_data_every_change_is_told(database: AnyDatabase, tmp_path: Path, protocol: str) -> None:
     database.execute(TABLE + "; INSERT INTO trades VALUES (1, 'A', 5, 'x')")
-    async with serving(tmp_path, SCHEMA, database.environ) as service, connected(service.port) as client:
+    async with (
+        serving(tmp_path, SCHEMA, database.environ) as service,
+        connected(service.port, protocol=protocol) as client,
+    ):
         heard: list[list[str]] = []
-        await client.send({"id": "bare", "type": "subscribe", "payload": {"query": query("operation fields")}})
+        await client.start("bare", {"query": query("operation fields")})
         client.on_message("bare", lambda message: heard.append(message["payload"]["data"]["trades"]["fields"]))
         await client.until(lambda: heard)
         database.execute("UPDATE trades SET note = 'y'")
         await client.until(lambda: heard[1:] == [["note"]])
 
 
-async def test_a_large_snapshot_leaves_room_for_other_clients(database: AnyDatabase, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", BOTH)
+async def test_a_large_snapshot_leaves_room_for_other_clients(
+    database: AnyDatabase, tmp_path: Path, protocol: str
+) -> None:
     database.execute(TABLE + "; INSERT INTO trades SELECT g, 'A', g, 'x' FROM generate_series(1, 100000) g")
-    async with serving(tmp_path, SCHEMA, database.environ) as service, connected(service.port) as other:
+    async with (
+        serving(tmp_path, SCHEMA, database.environ) as service,
+        connected(service.port, protocol=protocol) as other,
+    ):
         one = await other.subscribe(query(where="(where: {id: {_eq: 1}})"))
         await other.until(lambda: one.rows)
-        async with connected(service.port) as client:
+        async with connected(service.port, protocol=protocol) as client:
             everything = await client.subscribe(query())
             await client.until(lambda: len(everything.rows) > 1000)
             database.execute("UPDATE trades SET price = -1 WHERE id = 1")
@@ -122,10 +138,11 @@ async def next_update(reader: asyncio.StreamReader) -> dict[str, object]:
                 return message["payload"]["data"]["trades"]
 
 
-async def test_a_source_rests_when_nobody_follows_it(database: AnyDatabase, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", BOTH)
+async def test_a_source_rests_when_nobody_follows_it(database: AnyDatabase, tmp_path: Path, protocol: str) -> None:
     database.execute(TABLE)
     environ = database.environ | {"SOURCE_LINGER_SECONDS": "0.05"}
-    async with serving(tmp_path, SCHEMA, environ) as service, connected(service.port) as client:
+    async with serving(tmp_path, SCHEMA, environ) as service, connected(service.port, protocol=protocol) as client:
         assert await state_of(service) == "IDLE"
         trades = await client.subscribe(query())
         await until_state(service, "LIVE")

@@ -1,4 +1,4 @@
-"""A GraphQL client over graphql-transport-ws that replays what a subscription is told, and judges it as it goes."""
+"""A GraphQL client over either WebSocket protocol that replays what a subscription is told, and judges it as it goes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ from typing import Any
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 WAIT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a protocol calls what both have."""
+
+    protocol: str
+    start: str
+    stop: str
+    result: str
+
+
+TRANSPORT_WS = Words("graphql-transport-ws", "subscribe", "complete", "next")
+LEGACY_WS = Words("graphql-ws", "start", "stop", "data")
+BOTH = {words.protocol: words for words in (TRANSPORT_WS, LEGACY_WS)}
 
 
 @dataclass(eq=False)
@@ -31,7 +46,8 @@ class ClientSubscription:
     def hear(self, message: dict[str, Any]) -> None:
         """One protocol message for this subscription."""
         if message["type"] == "error":
-            self.errors = message["payload"]
+            payload = message["payload"]
+            self.errors = payload if isinstance(payload, list) else payload.get("errors", [payload])
         elif message["type"] == "complete":
             self.completed = True
         else:
@@ -61,7 +77,8 @@ class ClientSubscription:
 class GraphQLClient:
     """One WebSocket. Read by a task of its own; `until` waits for what the caller wants to see."""
 
-    def __init__(self, socket: WebSocketClientConnection) -> None:
+    def __init__(self, socket: WebSocketClientConnection, words: Words = TRANSPORT_WS) -> None:
+        self.words = words
         self._socket = socket
         self._ids = itertools.count(1)
         self._subscriptions: dict[str, ClientSubscription] = {}
@@ -69,6 +86,8 @@ class GraphQLClient:
         self._changed = asyncio.Condition()
         self._reader = asyncio.ensure_future(self._read())
         self.acknowledged = False
+        self.keep_alives = 0
+        self.connection_errors: list[dict[str, Any]] = []
         self.close_code: int | None = None
         self.close_reason: str | None = None
 
@@ -79,6 +98,10 @@ class GraphQLClient:
                 self.acknowledged = True
             elif message["type"] == "ping":
                 await self.send({"type": "pong"})
+            elif message["type"] == "ka":
+                self.keep_alives += 1
+            elif message["type"] == "connection_error":
+                self.connection_errors.append(message["payload"])
             elif message["id"] in self._subscriptions:
                 self._subscriptions[message["id"]].hear(message)
             elif message["id"] in self._listeners:
@@ -109,12 +132,15 @@ class GraphQLClient:
         """Start a subscription; the query must select operation, data with the key, fields and timestamp."""
         operation_id = str(next(self._ids))
         subscription = self._subscriptions[operation_id] = ClientSubscription(key, keep_states)
-        payload = {"query": query, "variables": variables}
-        await self.send({"id": operation_id, "type": "subscribe", "payload": payload})
+        await self.start(operation_id, {"query": query, "variables": variables})
         return subscription
 
+    async def start(self, operation_id: str, payload: dict[str, Any]) -> None:
+        """Start an operation of the caller's own; see `on_message`."""
+        await self.send({"id": operation_id, "type": self.words.start, "payload": payload})
+
     def on_message(self, operation_id: str, listener: Callable[[dict[str, Any]], None]) -> None:
-        """Hand the messages of an operation that was started with `send` to a function."""
+        """Hand the messages of an operation that was started with `start` or `send` to a function."""
         self._listeners[operation_id] = listener
 
     def owns(self, subscription: ClientSubscription) -> bool:
@@ -126,7 +152,7 @@ class GraphQLClient:
         for operation_id, one in list(self._subscriptions.items()):
             if one is subscription:
                 del self._subscriptions[operation_id]
-                await self.send({"id": operation_id, "type": "complete"})
+                await self.send({"id": operation_id, "type": self.words.stop})
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until something that the server sends makes the condition true."""
@@ -149,12 +175,15 @@ class GraphQLClient:
 
 
 @asynccontextmanager
-async def connected(port: int, *, initialise: bool = True) -> AsyncIterator[GraphQLClient]:
-    """A client of the service on this machine's port."""
+async def connected(
+    port: int, *, initialise: bool = True, protocol: str = TRANSPORT_WS.protocol
+) -> AsyncIterator[GraphQLClient]:
+    """A client of the service on this machine's port, over the protocol of this name."""
     socket = await websocket_connect(
-        f"ws://127.0.0.1:{port}/graphql", subprotocols=["graphql-transport-ws"], max_message_size=100_000_000
+        f"ws://127.0.0.1:{port}/graphql", subprotocols=[protocol], max_message_size=100_000_000
     )
-    client = GraphQLClient(socket)
+    assert socket.selected_subprotocol == protocol
+    client = GraphQLClient(socket, BOTH[protocol])
     try:
         if initialise:
             await client.initialise()

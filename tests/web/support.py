@@ -19,12 +19,13 @@ from tycostream.graphql import Engine, Limits
 from tycostream.model import Catalog, Column, ColumnType, Relation, Row, Source
 from tycostream.web.application import Services, WebConfig, listen, make_application
 from tycostream.web.close_codes import CloseCode
-from tycostream.web.graphql_transport_ws import Request
 from tycostream.web.health import ServiceStatus, SourceStatus
+from tycostream.web.protocol import Request
 from tycostream.web.transport import ConnectionInfo, SocketTransport
 
 WAIT = 10.0
 PROTOCOL = "graphql-transport-ws"
+LEGACY = "graphql-ws"
 
 TRADES = Source(
     "trades",
@@ -184,17 +185,30 @@ class RawClient:
                 head += (await self.reader.readexactly(int(line.split(":")[1]))).decode()
         return status, head
 
-    def send(self, opcode: int, payload: bytes = b"", *, final: bool = True, claim: int | None = None) -> None:
-        """A masked frame; `claim` is the length that its header tells instead of the true one."""
+    def send(
+        self,
+        opcode: int,
+        payload: bytes = b"",
+        *,
+        final: bool = True,
+        claim: int | None = None,
+        reserved: int = 0,
+        masked: bool = True,
+    ) -> None:
+        """A frame; `claim` is the length that its header tells instead of the true one, `reserved` its RSV bits."""
         length = len(payload) if claim is None else claim
-        head = bytes([(0x80 if final else 0) | opcode])
+        mask = os.urandom(4) if masked else b""
+        head = bytes([(0x80 if final else 0) | reserved | opcode])
         if length < 126:
-            head += bytes([0x80 | length])
+            head += bytes([0x80 * masked | length])
         elif length < 65536:
-            head += struct.pack("!BH", 0x80 | 126, length)
+            head += struct.pack("!BH", 0x80 * masked | 126, length)
         else:
-            head += struct.pack("!BQ", 0x80 | 127, length)
-        self.writer.write(head + b"\0\0\0\0" + payload)
+            head += struct.pack("!BQ", 0x80 * masked | 127, length)
+        if masked:
+            stream = (mask * (len(payload) // 4 + 1))[: len(payload)]
+            payload = (int.from_bytes(payload) ^ int.from_bytes(stream)).to_bytes(len(payload))
+        self.writer.write(head + mask + payload)
 
     def text(self, text: str) -> None:
         self.send(1, text.encode())
@@ -218,12 +232,14 @@ class RawClient:
 
 
 @asynccontextmanager
-async def raw(port: int, *, upgraded: bool = True, limit: int = 2**16) -> AsyncIterator[RawClient]:
+async def raw(
+    port: int, *, upgraded: bool = True, limit: int = 2**16, protocol: str = PROTOCOL
+) -> AsyncIterator[RawClient]:
     """A connection to the server, upgraded or fresh."""
     client = RawClient(*await asyncio.open_connection("127.0.0.1", port, limit=limit))
     try:
         if upgraded:
-            status, head = await client.handshake()
+            status, head = await client.handshake(Sec_WebSocket_Protocol=protocol)
             assert status == 101, head
         yield client
     finally:

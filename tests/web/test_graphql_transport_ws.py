@@ -9,7 +9,7 @@ import pytest
 
 from tests.web.support import RecordingPeer
 from tycostream.web.close_codes import CloseCode
-from tycostream.web.graphql_transport_ws import GraphqlTransportWs, select_protocol
+from tycostream.web.graphql_transport_ws import GraphqlTransportWs
 
 QUERY = {"query": "subscription { trades { operation } }"}
 
@@ -37,20 +37,6 @@ def say(protocol: GraphqlTransportWs, **message: Any) -> None:
 
 def subscribe(protocol: GraphqlTransportWs, operation_id: str = "1", **payload: Any) -> None:
     say(protocol, type="subscribe", id=operation_id, payload=QUERY | payload)
-
-
-@pytest.mark.parametrize(
-    ("offered", "selected"),
-    [
-        (["graphql-transport-ws"], "graphql-transport-ws"),
-        (["other", "graphql-transport-ws"], "graphql-transport-ws"),
-        ([], None),
-        (["GraphQL-Transport-WS"], None),
-        (["graphql"], None),
-    ],
-)
-def test_the_protocol_is_selected_by_its_exact_name(offered: list[str], selected: str | None) -> None:
-    assert select_protocol(offered) == selected
 
 
 @pytest.mark.parametrize(
@@ -272,6 +258,13 @@ def test_nothing_is_heard_after_a_close(ready: GraphqlTransportWs, peer: Recordi
     subscribe(ready)
     assert not peer.sent
     assert not peer.started
+
+
+def test_it_has_no_keep_alive_messages(ready: GraphqlTransportWs, peer: RecordingPeer) -> None:
+    """Pings of the WebSocket itself do that."""
+    assert ready.keep_alive_seconds == 0
+    ready.keep_alive()
+    assert not peer.sent
 
 
 def test_operations_do_not_touch_each_other(ready: GraphqlTransportWs, peer: RecordingPeer) -> None:

@@ -295,18 +295,3 @@ async def test_a_client_that_leaves_while_the_inbox_is_busy_is_told_as_closed() 
             await inbox.text()
         gate.set_result(None)
         await inbox.ended()
-
-
-async def test_masks_and_reserved_bits_that_are_wrong_end_the_connection() -> None:
-    async with serving() as server:
-        for first in (
-            0xC1,
-            0x83,
-            0x00,
-            0x09,
-        ):  # a reserved bit, an unknown opcode, nothing to continue, a ping in parts
-            async with raw(server.port) as client:
-                inbox = await server.inbox()
-                client.writer.write(bytes([first, 0x80, 0, 0, 0, 0]))
-                await client.eof()
-                await inbox.ended()

@@ -9,8 +9,10 @@ from typing import Self
 class CloseCode(enum.IntEnum):
     """A close code and its reason (at most 123 bytes of UTF-8, RFC 6455 section 5.5).
 
-    The 44xx are graphql-transport-ws's (enisdenjo/graphql-ws PROTOCOL.md). Its reference client comes back after 1001,
-    1012, 1013, 4403 and 4408, and gives up after 1008, 1009, 1011, 4400 and 4500 (src/client.ts).
+    The 44xx are graphql-transport-ws's (enisdenjo/graphql-ws PROTOCOL.md). Its reference client comes back after 1000,
+    1001, 1012, 1013, 4403 and 4408, and gives up after 1002, 1008, 1009, 1011, 4400 and 4500 (src/client.ts). The older
+    graphql-ws's does not look at the code: one that is to reconnect always does (subscriptions-transport-ws
+    src/client.ts).
     """
 
     reason: str
@@ -21,7 +23,9 @@ class CloseCode(enum.IntEnum):
         member.reason = reason
         return member
 
+    NORMAL = 1000, "the client terminated the connection"
     GOING_AWAY = 1001, "the server is being stopped"
+    PROTOCOL_ERROR = 1002, "not a frame that a client may send"
     MESSAGE_TOO_BIG = 1009, "message too big"
     SERVICE_RESTART = 1012, "an error ended this connection; please come back"
     TRY_AGAIN_LATER = 1013, "too slow"

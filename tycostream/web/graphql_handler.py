@@ -12,9 +12,9 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 from tycostream.graphql import Engine
 from tycostream.web.base import BaseHandler
 from tycostream.web.close_codes import CloseCode, fit_reason
-from tycostream.web.graphql_transport_ws import select_protocol
 from tycostream.web.http import Answer, answer_get, answer_post, error_body
 from tycostream.web.page import Page
+from tycostream.web.subprotocols import select_protocol
 from tycostream.web.transport import ConnectionInfo, SocketTransport
 from tycostream.web.websocket import PatientProtocol
 

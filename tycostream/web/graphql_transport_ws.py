@@ -1,50 +1,16 @@
-"""The protocol graphql-transport-ws as a state machine. It knows no web framework, no clock and no GraphQL.
-
-Rules: enisdenjo/graphql-ws, PROTOCOL.md. What it may do to its socket is a `Peer`; who carries out operations is
-`Operations`.
-"""
+"""The protocol graphql-transport-ws as a state machine; rules: enisdenjo/graphql-ws, PROTOCOL.md."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.json_text import InvalidJsonError, dump, parse
+from tycostream.web.protocol import Operations, Peer, request_of
 
 NAME = "graphql-transport-ws"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A GraphQL request as a client sends it."""
-
-    query: str
-    operation_name: str | None = None
-    variables: Mapping[str, Any] | None = None
-    extensions: Mapping[str, Any] | None = None
-
-
-class Peer(Protocol):
-    """What the protocol may do to its socket."""
-
-    def send(self, text: str) -> None:
-        """Send one text message."""
-
-    def close(self, code: CloseCode, reason: str | None = None) -> None:
-        """Close after what has been sent."""
-
-
-class Operations(Protocol):
-    """Who carries out what the client asks for."""
-
-    def start_operation(self, operation_id: str, request: Request) -> None:
-        """Start it: results, an error or its completion follow through the protocol's `send_...`."""
-
-    def stop_operation(self, operation_id: str) -> None:
-        """The client wants no more of it; nothing may follow."""
 
 
 class _Phase(enum.Enum):
@@ -63,14 +29,19 @@ class GraphqlTransportWs:
         self._active: set[str] = set()
 
     @property
+    def keep_alive_seconds(self) -> float:
+        """See `ServerProtocol`. Pings of the WebSocket itself are enough."""
+        return 0.0
+
+    @property
     def active(self) -> Collection[str]:
-        """The ids of the operations that run."""
+        """See `ServerProtocol`."""
         return self._active
 
     # What the client says
 
     def received(self, text: str) -> None:
-        """One text frame from the client."""
+        """See `ServerProtocol`."""
         if self._phase is _Phase.CLOSED:
             return
         try:
@@ -98,7 +69,7 @@ class GraphqlTransportWs:
                 self._close(CloseCode.BAD_REQUEST, f"Invalid message: unknown type '{other[:40]}'")
 
     def init_timed_out(self) -> None:
-        """The client has had its time to say connection_init."""
+        """See `ServerProtocol`."""
         if self._phase is _Phase.NEW:
             self._close(CloseCode.INITIALISATION_TIMEOUT)
 
@@ -116,7 +87,7 @@ class GraphqlTransportWs:
         if not isinstance(operation_id, str) or not operation_id:
             self._close(CloseCode.BAD_REQUEST, "Invalid message: 'subscribe' needs an 'id', a non-empty string")
             return
-        request = _request(payload)
+        request = request_of("subscribe", payload)
         if isinstance(request, str):
             self._close(CloseCode.BAD_REQUEST, f"Invalid message: {request}")
         elif operation_id in self._active:
@@ -140,23 +111,26 @@ class GraphqlTransportWs:
 
     # What the client is told
 
+    def keep_alive(self) -> None:
+        """See `ServerProtocol`."""
+
     def next_prefix(self, operation_id: str) -> bytes:
-        """What stands before a result in a `next` message; behind it stands a brace."""
+        """See `ServerProtocol`."""
         return b'{"id":%s,"type":"next","payload":' % dump(operation_id)
 
     def send_next(self, operation_id: str, result: Mapping[str, Any]) -> None:
-        """A result of an operation that runs."""
+        """See `ServerProtocol`."""
         if operation_id in self._active:
             self._send("next", id=operation_id, payload=result)
 
     def send_error(self, operation_id: str, errors: Sequence[Mapping[str, Any]]) -> None:
-        """The operation could not be carried out, or ends with an error. Its id is free again."""
+        """See `ServerProtocol`."""
         if operation_id in self._active:
             self._active.remove(operation_id)
             self._send("error", id=operation_id, payload=list(errors))
 
     def send_complete(self, operation_id: str) -> None:
-        """The operation has ended. Its id is free again."""
+        """See `ServerProtocol`."""
         if operation_id in self._active:
             self._active.remove(operation_id)
             self._send("complete", id=operation_id)
@@ -167,23 +141,3 @@ class GraphqlTransportWs:
     def _close(self, code: CloseCode, reason: str | None = None) -> None:
         self._phase = _Phase.CLOSED
         self._peer.close(code, reason if reason is not None else code.reason)
-
-
-def _request(payload: Any) -> Request | str:
-    """The request, or what is wrong with the payload."""
-    if not isinstance(payload, dict):
-        return "the payload of 'subscribe' must be an object"
-    if not isinstance(payload.get("query"), str):
-        return "the payload's 'query' must be a string"
-    operation_name = payload.get("operationName")
-    if operation_name is not None and not isinstance(operation_name, str):
-        return "the payload's 'operationName' must be a string or null"
-    for name in ("variables", "extensions"):
-        if payload.get(name) is not None and not isinstance(payload[name], dict):
-            return f"the payload's '{name}' must be an object or null"
-    return Request(payload["query"], operation_name, payload.get("variables"), payload.get("extensions"))
-
-
-def select_protocol(offered: Sequence[str]) -> str | None:
-    """The protocol to speak with a client that offers these; None where there is none."""
-    return NAME if NAME in offered else None

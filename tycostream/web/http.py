@@ -14,8 +14,8 @@ from typing import Any
 from graphql import OperationType, get_operation_ast
 
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
-from tycostream.web.graphql_transport_ws import Request
 from tycostream.web.json_text import InvalidJsonError, dump, parse
+from tycostream.web.protocol import Request
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"

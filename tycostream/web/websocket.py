@@ -1,4 +1,4 @@
-"""Tornado's WebSocket protocol, told of progress, and made to end so that the client learns why."""
+"""Tornado's WebSocket protocol, told of progress, stricter, and made to end so that the client learns why."""
 
 from __future__ import annotations
 
@@ -13,38 +13,67 @@ from tornado.websocket import WebSocketProtocol13
 from tycostream.web.close_codes import CloseCode
 
 LINGER_SECONDS = 5.0
-_TEXT, _BINARY = 0x1, 0x2
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+_OPCODES = frozenset({_TEXT, _BINARY, _CLOSE, _PING, _PONG})
+_CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
+"""What a close frame may say: RFC 6455 section 7.4 and its registry, without those that are never sent."""
 
 
 class PatientProtocol(WebSocketProtocol13):
-    """Differs from Tornado's in three ways.
+    """Differs from Tornado's in four ways.
 
     - A client that takes what had waited for it is alive, though its pong stands behind all that.
     - A text frame that is not UTF-8 is handed on as bytes; Tornado drops the connection without a close frame.
-    - After a message that is too big, what the client still sends is read and thrown away for a while. A socket that is
-      closed with unread data is reset, and a client that never sees code 1009 connects and sends it again.
+    - A frame that RFC 6455 forbids is answered with a close frame of code 1002. Tornado takes frames that are not
+      masked (section 5.1) and echoes any code of a close frame; where it refuses a frame, it drops the connection.
+    - After such a frame, or a message that is too big, what the client still sends is read and thrown away for a while.
+      A socket that is closed with unread data is reset, and a client that never sees code 1009 connects and sends it
+      again.
     """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._reading: asyncio.Task[Any] | None = None  # while a frame is on its way in: the task that reads it
         self._lingering: asyncio.Task[None] | None = None
 
     def progressed(self) -> None:
         """The client takes what it is sent."""
         self._received_pong = True
 
+    async def _receive_frame(self) -> None:
+        self._frame_mask = None
+        self._reading = asyncio.current_task()
+        try:
+            await super()._receive_frame()
+            self._require_mask()  # of a fragment that is not the last; the others are handled already
+        finally:
+            self._reading = None
+
     def _handle_message(self, opcode: int, data: bytes) -> asyncio.Future[None] | None:
+        self._require_mask()
+        if opcode not in _OPCODES or (opcode == _CLOSE and not _is_close_payload(data)):
+            self._abort()
+        self._reading = None  # an error from here on is not the client's
         return super()._handle_message(_BINARY if opcode == _TEXT and not _is_utf8(data) else opcode, data)
+
+    def _require_mask(self) -> None:
+        if self._frame_mask is None and self._reading is not None:
+            self._abort()
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         super().close(code, reason)
-        if code == CloseCode.MESSAGE_TOO_BIG and self._lingering is None and not self.stream.closed():
+        ends = code in (CloseCode.MESSAGE_TOO_BIG, CloseCode.PROTOCOL_ERROR)
+        if ends and not self.client_terminated and not self.stream.closed():
             self.client_terminated = True  # ends the loop that reads frames
             self._lingering = asyncio.ensure_future(self._linger())
 
     def _abort(self) -> None:
-        if self._lingering is None:
+        if self._lingering is not None:
+            return
+        if self._reading is None or self._reading is not asyncio.current_task() or self.server_terminated:
             super()._abort()
+        else:  # Tornado's word for a frame that it refuses
+            self.close(CloseCode.PROTOCOL_ERROR, CloseCode.PROTOCOL_ERROR.reason)
 
     async def _linger(self) -> None:
         with contextlib.suppress(StreamClosedError, TimeoutError, OSError):
@@ -54,6 +83,11 @@ class PatientProtocol(WebSocketProtocol13):
                 while True:
                     await self.stream.read_bytes(65536, partial=True)
         super()._abort()
+
+
+def _is_close_payload(data: bytes) -> bool:
+    """Whether a close frame may carry this: nothing, or a code and a reason (RFC 6455 section 5.5.1)."""
+    return not data or (len(data) > 1 and int.from_bytes(data[:2], "big") in _CODES and _is_utf8(data[2:]))
 
 
 def _is_utf8(data: bytes) -> bool:
