@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from tests.support.needs import needs
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+needs_chromium = needs("Chromium is not installed" if CHROMIUM is None else None)
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync", "--disable-dev-shm-usage",
@@ -76,7 +77,7 @@ class Page:
 @asynccontextmanager
 async def chromium(folder: Path) -> AsyncIterator[Page]:
     """A browser with an empty profile in this folder."""
-    assert CHROMIUM is not None
+    assert CHROMIUM is not None, "Chromium is not installed"
     process = await asyncio.create_subprocess_exec(
         CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank",
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
