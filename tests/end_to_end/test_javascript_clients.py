@@ -12,7 +12,8 @@ import pytest
 from pykka import ActorRegistry
 from tornado.httpclient import AsyncHTTPClient
 
-from actors.connection import ConnectionActor, FrameReceived
+from actors.connection import ConnectionActor
+from actors.source_messages import Delivered
 from tests.support.node import Script, needs_node, running
 from tests.support.postgres import Database
 from tests.support.service import serving
@@ -202,7 +203,7 @@ async def test_clients_come_back_when_their_connection_fails(postgres: Database,
         client.ask("subscribe", "all", SUBSCRIPTION)
         await client.until(lambda: len(client.updates("all")) == 3)
         (connection,) = ActorRegistry.get_by_class(ConnectionActor)
-        connection.tell(FrameReceived(None))  # type: ignore[arg-type]
+        connection.tell(Delivered(None))  # type: ignore[arg-type]
         await client.until(lambda: len(client.updates("all")) == 6)
         assert [one["code"] for one in client.script.records if one.get("event") == "closed"] == [1012]
         assert client.told("all", "error") == []

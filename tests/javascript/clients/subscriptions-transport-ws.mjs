@@ -1,6 +1,6 @@
 // The client of the older subprotocol, which is named graphql-ws, for subscriptions and queries alike.
+import "../browser.mjs"; // first: the library looks for WebSocket as it is loaded
 import transport from "subscriptions-transport-ws";
-import "../browser.mjs";
 import { drive, say, socketUrl } from "../drive.mjs";
 
 const client = new transport.SubscriptionClient(socketUrl, { reconnect: true });
