@@ -257,6 +257,17 @@ async def test_other_methods_are_answered_with_405(method: str) -> None:
             assert json.loads(answer.body) == {"errors": [{"message": "Method Not Allowed"}]}
 
 
+@pytest.mark.parametrize("refused", ["INVENTED /graphql", "PUT /graphql", "INVENTED /nothing", "POST /nothing"])
+async def test_the_body_of_what_is_refused_is_passed_over(refused: str) -> None:
+    async with serving() as server, raw(server.port, upgraded=False) as client:
+        body = b"x" * 100_000
+        client.writer.write(f"{refused} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        client.writer.write(b"GET /ready HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        first, *_, last = (await client.eof()).split(b"HTTP/1.1 ")[1:]
+        assert first[:3] in (b"404", b"405")
+        assert last[:3] == b"200"
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "INVENTED"])
 async def test_elsewhere_there_is_nothing_for_any_method(method: str) -> None:
     async with serving(WebConfig(ui=True)) as server:

@@ -131,8 +131,6 @@ def _request_of_arguments(arguments: Mapping[str, Sequence[bytes]]) -> Request:
 def _argument(name: str, given: bytes) -> Any:
     try:
         text = given.decode()
-        if name == "operationName":
-            return text or None  # empty is as good as left out, says the draft's section on GET
         return parse(text) if name in ("variables", "extensions") else text
     except UnicodeDecodeError:
         raise HttpError(400, f"'{name}' is not UTF-8") from None
