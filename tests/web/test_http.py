@@ -257,14 +257,14 @@ async def test_other_methods_are_answered_with_405(method: str) -> None:
             assert json.loads(answer.body) == {"errors": [{"message": "Method Not Allowed"}]}
 
 
-@pytest.mark.parametrize("refused", ["INVENTED /graphql", "PUT /graphql", "INVENTED /nothing", "POST /nothing"])
+@pytest.mark.parametrize("refused", ["PUT /graphql", "POST /nothing", "OPTIONS /graphql"])
 async def test_the_body_of_what_is_refused_is_passed_over(refused: str) -> None:
     async with serving() as server, raw(server.port, upgraded=False) as client:
         body = b"x" * 100_000
         client.writer.write(f"{refused} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         client.writer.write(b"GET /ready HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         first, *_, last = (await client.eof()).split(b"HTTP/1.1 ")[1:]
-        assert first[:3] in (b"404", b"405")
+        assert first[:3] in (b"404", b"405", b"204")
         assert last[:3] == b"200"
 
 

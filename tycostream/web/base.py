@@ -24,7 +24,6 @@ class BaseHandler(RequestHandler):
     """
 
     max_body_bytes = 0
-    _body_bytes = 0
 
     def set_default_headers(self) -> None:
         self.set_header("Server", "tycostream")
@@ -32,13 +31,14 @@ class BaseHandler(RequestHandler):
 
     def prepare(self) -> None:
         self._body = bytearray()
+        self._body_bytes = 0
         headers = self.request.headers.get_all()
         if len(self.request.uri or "") + sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
             raise HTTPError(431)
 
     def data_received(self, chunk: bytes) -> None:
         self._body_bytes += len(chunk)
-        if self._body_bytes <= self.max_body_bytes and not self._finished:
+        if self._body_bytes <= self.max_body_bytes:
             self._body += chunk
 
     def read_body(self) -> bytes | None:
