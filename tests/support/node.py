@@ -42,7 +42,7 @@ class Script:
         self._told = asyncio.Condition()
         self._reader = asyncio.ensure_future(self._read())
         self._complaints = asyncio.ensure_future(self._read_complaints())
-        self.records: list[dict[str, Any]] = []
+        self.records: list[Any] = []
 
     async def _read(self) -> None:
         assert self._process.stdout is not None
@@ -89,13 +89,20 @@ class Script:
 
 
 @asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[Script]:
-    """Node.js with these arguments, in tests/javascript."""
-    assert MISSING is None, MISSING
-    assert NODE is not None
-    process = await asyncio.create_subprocess_exec(NODE, *arguments, cwd=FOLDER, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+async def started(*command: str) -> AsyncIterator[Script]:
+    """Any program that tells JSON lines, in tests/javascript."""
+    process = await asyncio.create_subprocess_exec(*command, cwd=FOLDER, stdin=PIPE, stdout=PIPE, stderr=PIPE)
     script = Script(process)
     try:
         yield script
     finally:
         await script.kill()
+
+
+@asynccontextmanager
+async def running(*arguments: str) -> AsyncIterator[Script]:
+    """Node.js with these arguments."""
+    assert MISSING is None, MISSING
+    assert NODE is not None
+    async with started(NODE, *arguments) as script:
+        yield script
