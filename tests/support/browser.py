@@ -12,11 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from tests.support.needs import needs
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+needs_chromium = needs("Chromium is not installed" if CHROMIUM is None else None)
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync", "--disable-dev-shm-usage",
@@ -25,13 +26,14 @@ FLAGS = (
 
 
 class Page:
-    """One page."""
+    """One page. `complaints` are errors and warnings in its console, `requests` the addresses that it asked for."""
 
     def __init__(self, socket: WebSocketClientConnection) -> None:
         self._socket = socket
         self._numbers = itertools.count(1)
         self._session: str | None = None
         self.complaints: list[str] = []
+        self.requests: list[str] = []
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol, and its answer."""
@@ -45,6 +47,10 @@ class Page:
                 answer = json.loads(await self._socket.read_message() or "{}")
                 if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
                     self.complaints.append(json.dumps(answer["params"])[:500])
+                elif answer.get("method") == "Network.requestWillBeSent":
+                    self.requests.append(answer["params"]["request"]["url"])
+                elif answer.get("method") == "Network.webSocketCreated":
+                    self.requests.append(answer["params"]["url"])
                 if answer.get("id") == number:
                     assert "error" not in answer, answer
                     result: dict[str, Any] = answer["result"]
@@ -58,7 +64,16 @@ class Page:
             self._session = attached["sessionId"]
             await self.call("Runtime.enable")
             await self.call("Log.enable")
+            await self.call("Network.enable")
         await self.call("Page.navigate", url=url)
+
+    async def look(self, width: int, scheme: str) -> None:
+        """See it on a screen of this width, in the colour scheme light or dark."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False
+        )
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        await self.call("Emulation.setEmulatedMedia", features=features)
 
     async def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
@@ -76,7 +91,7 @@ class Page:
 @asynccontextmanager
 async def chromium(folder: Path) -> AsyncIterator[Page]:
     """A browser with an empty profile in this folder."""
-    assert CHROMIUM is not None
+    assert CHROMIUM is not None, "Chromium is not installed"
     process = await asyncio.create_subprocess_exec(
         CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank",
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,

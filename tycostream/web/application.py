@@ -12,7 +12,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from tycostream.graphql import Engine
-from tycostream.web.base import BaseHandler, NotFoundHandler
+from tycostream.web.base import MAX_HEADER_BYTES, BaseHandler, NotFoundHandler
 from tycostream.web.debug import ActorsHandler, ListActors
 from tycostream.web.graphql_handler import GraphQLHandler, OpenConnection, SocketRules
 from tycostream.web.health import ServiceStatus, health, readiness
@@ -95,7 +95,7 @@ def listen(application: Application, config: WebConfig, port: int, host: str) ->
     server = HTTPServer(
         application,
         max_body_size=sys.maxsize,  # the handlers bound what they keep: see BaseHandler
-        max_header_size=65536,
+        max_header_size=4 * MAX_HEADER_BYTES,  # far enough beyond to answer most who send too much; others are cut off
         idle_connection_timeout=config.request_seconds,
         body_timeout=config.request_seconds,
     )

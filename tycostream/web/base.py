@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tornado.web import RequestHandler, stream_request_body
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from tycostream.web.http import error_body
 from tycostream.web.json_text import dump
 from tycostream.web.page import Page
+
+MAX_HEADER_BYTES = 65536
+"""Of the address and all headers of a request."""
 
 
 @stream_request_body
@@ -29,6 +32,9 @@ class BaseHandler(RequestHandler):
     def prepare(self) -> None:
         self._body = bytearray()
         self._body_bytes = 0
+        headers = self.request.headers.get_all()
+        if len(self.request.uri or "") + sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+            raise HTTPError(431)
 
     def data_received(self, chunk: bytes) -> None:
         self._body_bytes += len(chunk)
@@ -57,10 +63,11 @@ class BaseHandler(RequestHandler):
 
     def write_error(self, status_code: int, **_kwargs: Any) -> None:
         if status_code == 405:
-            self.set_header("Allow", ", ".join(self._methods()))
+            self.set_header("Allow", ", ".join(self.methods()))
         self.write_json(status_code, error_body(self._reason if status_code < 500 else "Internal error"))
 
-    def _methods(self) -> list[str]:
+    def methods(self) -> list[str]:
+        """The HTTP methods that are answered here."""
         return [
             name
             for name in self.SUPPORTED_METHODS
@@ -75,3 +82,9 @@ class NotFoundHandler(BaseHandler):
         self.write_json(404, error_body("there is nothing here; GraphQL is at /graphql"))
 
     head = post = put = patch = delete = options = get
+
+    def write_error(self, status_code: int, **_kwargs: Any) -> None:
+        if status_code != 405:
+            super().write_error(status_code)
+        else:
+            self.get()  # a method that nobody has heard of

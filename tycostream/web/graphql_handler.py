@@ -12,6 +12,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 from tycostream.graphql import Engine
 from tycostream.web.base import BaseHandler
 from tycostream.web.close_codes import CloseCode, fit_reason
+from tycostream.web.cors import cors_headers
 from tycostream.web.http import Answer, answer_get, answer_post, error_body
 from tycostream.web.page import Page
 from tycostream.web.subprotocols import select_protocol
@@ -75,14 +76,14 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         super().write_error(status_code, **kwargs)
 
     def _open_to_pages(self) -> None:
-        if self._page is not None:  # CORS is open while the UI is on
-            self.set_header("Access-Control-Allow-Origin", "*")
-            self.set_header("Access-Control-Allow-Headers", "*")
-            self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+        methods, origins = ", ".join(self.methods()), self._rules.origins
+        cors = cors_headers(self.request.headers, methods, origins, ui=self._page is not None)
+        for name, value in cors.items():
+            self.set_header(name, value)
 
     def options(self) -> None:
         self.set_status(204)
-        self.set_header("Allow", "GET, POST, OPTIONS")
+        self.set_header("Allow", ", ".join(self.methods()))
         self.finish()
 
     async def post(self) -> None:
@@ -94,19 +95,20 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
         accept = self.request.headers.get("Accept", "")
-        if self.request.headers.get("Upgrade", "").lower() == "websocket":
+        if self.request.method == "GET" and self.request.headers.get("Upgrade", "").lower() == "websocket":
             await self._upgrade(*args, **kwargs)
         elif self._page is not None and "text/html" in accept and not self.request.query:
             self.write_page(self._page)
         else:
-            parameters = {name: self.get_query_argument(name) for name in self.request.query_arguments}
-            self._answer(await answer_get(self._engine, parameters, accept))
+            self._answer(await answer_get(self._engine, self.request.query_arguments, accept))
+
+    head = get
 
     def _answer(self, answer: Answer) -> None:
         self.set_status(answer.status)
         self.set_header("Content-Type", answer.content_type)
         self.set_header("Cache-Control", "no-store")
-        self.set_header("Vary", "Accept")
+        self.add_header("Vary", "Accept")
         if answer.allow is not None:
             self.set_header("Allow", answer.allow)
         self.finish(answer.body)

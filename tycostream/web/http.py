@@ -7,7 +7,7 @@ was well-formed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,15 @@ from graphql import OperationType, get_operation_ast
 
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.web.json_text import InvalidJsonError, dump, parse
+from tycostream.web.media_types import media_type, preferred
 from tycostream.web.protocol import Request
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+SUBSCRIPTIONS_NEED = (
+    "subscriptions need a WebSocket: connect to /graphql with the subprotocol graphql-transport-ws or graphql-ws"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,9 @@ async def answer_post(engine: Engine, content_type: str, accept: str, body: byte
     return await _answer(engine, accept, lambda: _request_of_body(content_type, body), mutations=True)
 
 
-async def answer_get(engine: Engine, parameters: Mapping[str, str], accept: str) -> Answer:
-    """Answer a GET with these query parameters."""
-    return await _answer(engine, accept, lambda: _request_of_parameters(parameters), mutations=False)
+async def answer_get(engine: Engine, arguments: Mapping[str, Sequence[bytes]], accept: str) -> Answer:
+    """Answer a GET with these query parameters: the values that each name is given."""
+    return await _answer(engine, accept, lambda: _request_of_arguments(arguments), mutations=False)
 
 
 async def _answer(engine: Engine, accept: str, read: Callable[[], Request], *, mutations: bool) -> Answer:
@@ -63,12 +68,12 @@ async def _answer(engine: Engine, accept: str, read: Callable[[], Request], *, m
     content_type = accepted or JSON
     try:
         if accepted is None:
-            raise HttpError(406, f"answers are {GRAPHQL_RESPONSE} or {JSON}")
+            hint = f"; {SUBSCRIPTIONS_NEED}" if EVENT_STREAM in accept.lower() else ""
+            raise HttpError(406, f"answers are {GRAPHQL_RESPONSE} or {JSON}{hint}")
         request = read()
         plan = engine.prepare(request.query, request.operation_name, request.variables)
         if isinstance(plan, SubscriptionPlan):
-            hint = "subscriptions need a WebSocket: connect to this address with the protocol graphql-transport-ws"
-            return _json(400, content_type, error_body(hint, "SUBSCRIPTION_OVER_HTTP"))
+            return _json(400, content_type, error_body(SUBSCRIPTIONS_NEED, "SUBSCRIPTION_OVER_HTTP"))
         if not mutations and _is_mutation(plan):
             raise HttpError(405, "a mutation needs a POST", allow="POST")
         return _json(200, content_type, await engine.execute(plan))
@@ -89,52 +94,48 @@ def _json(status: int, content_type: str, value: Mapping[str, Any], allow: str |
 
 def response_type(accept: str) -> str | None:
     """The type to answer with for this Accept header; None where neither of ours is accepted."""
-    if not accept.strip():
-        return JSON
-    best, quality = None, 0.0
-    for part in accept.split(","):
-        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        weight = 1.0
-        for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name.strip() == "q":
-                try:
-                    weight = float(value)
-                except ValueError:
-                    weight = 0.0
-        found = media if media in (GRAPHQL_RESPONSE, JSON) else (JSON if media in ("*/*", "application/*") else None)
-        if found is not None and weight > quality:
-            best, quality = found, weight
-    return best
+    return preferred(accept, (JSON, GRAPHQL_RESPONSE)) if accept.strip() else JSON
 
 
 def _request_of_body(content_type: str, body: bytes) -> Request:
-    media, _, parameters = content_type.partition(";")
-    if media.strip().lower() != JSON:
-        raise HttpError(415, f"the Content-Type must be {JSON}, not {media.strip() or 'missing'!r}")
-    charset = parameters.lower().partition("charset=")[2].strip().strip('"')
-    if charset and charset not in ("utf-8", "utf8"):
-        raise HttpError(415, f"the charset must be utf-8, not {charset}")
+    media, parameters = media_type(content_type)
+    if media != JSON:
+        raise HttpError(415, f"the Content-Type must be {JSON}, {f'not {media!r}' if media else 'and it is missing'}")
+    charset = parameters.get("charset", "utf-8")
+    if charset.lower() not in ("utf-8", "utf8"):
+        raise HttpError(415, f"the charset must be utf-8, not {charset!r}")
     try:
         value = parse(body.decode())
     except UnicodeDecodeError:
         raise HttpError(400, "the body is not UTF-8") from None
     except InvalidJsonError as error:
         raise HttpError(400, f"the body is not JSON: {error}") from None
+    if isinstance(value, list):
+        raise HttpError(400, "batches are not answered: send each operation in a request of its own")
     if not isinstance(value, dict):
         raise HttpError(400, "the body must be a JSON object with a 'query'")
     return _request(value)
 
 
-def _request_of_parameters(parameters: Mapping[str, str]) -> Request:
-    value: dict[str, Any] = dict(parameters)
-    for name in ("variables", "extensions"):
-        if name in value:
-            try:
-                value[name] = parse(value[name])
-            except InvalidJsonError as error:
-                raise HttpError(400, f"'{name}' is not JSON: {error}") from None
+def _request_of_arguments(arguments: Mapping[str, Sequence[bytes]]) -> Request:
+    value: dict[str, Any] = {}
+    for name in ("query", "operationName", "variables", "extensions"):
+        given = arguments.get(name, ())
+        if len(given) > 1:
+            raise HttpError(400, f"'{name}' is given {len(given)} times")
+        if given:
+            value[name] = _argument(name, given[0])
     return _request(value)
+
+
+def _argument(name: str, given: bytes) -> Any:
+    try:
+        text = given.decode()
+        return parse(text) if name in ("variables", "extensions") else text
+    except UnicodeDecodeError:
+        raise HttpError(400, f"'{name}' is not UTF-8") from None
+    except InvalidJsonError as error:
+        raise HttpError(400, f"'{name}' is not JSON: {error}") from None
 
 
 def _request(value: Mapping[str, Any]) -> Request:
