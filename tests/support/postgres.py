@@ -170,6 +170,11 @@ class Database:
         """The end of the database, whoever is still connected."""
         self.close()
         admin = Database(_other(self.parameters))
+        # A temporary slot ends a moment after its connection, and keeps its database for so long
+        deadline = time.monotonic() + 10
+        slots = "SELECT count(*) FROM pg_replication_slots WHERE database = %s AND active"
+        while admin.execute(slots, (self.parameters.name,)) != [(0,)] and time.monotonic() < deadline:
+            admin.execute("SELECT pg_sleep(0.01)")
         admin.execute(f"DROP DATABASE IF EXISTS {self.parameters.name} WITH (FORCE)")
         admin.close()
 
