@@ -18,6 +18,7 @@ from pykka import ActorRef
 from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import Attach, Attached, Delivered, Detach, Refused
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
+from tycostream.graphql.errors import UNAVAILABLE
 from tycostream.views import Delivery, Outbox, OutboxOverflowError, SnapshotReader, Subscription
 from tycostream.views.delivery import in_order
 from tycostream.web.close_codes import CloseCode
@@ -366,7 +367,7 @@ class ConnectionActor(LoopActor):
 
 def unavailable(text: str) -> dict[str, Any]:
     """A GraphQL error: the source can't be served now."""
-    return {"message": text, "extensions": {"code": "SOURCE_UNAVAILABLE"}}
+    return {"message": text, "extensions": {"code": UNAVAILABLE}}
 
 
 def too_many_operations(limit: int) -> dict[str, Any]:

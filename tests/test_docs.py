@@ -22,6 +22,7 @@ from tycostream.web.close_codes import CloseCode
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 TABLES = """
@@ -65,6 +66,17 @@ def test_every_operator_and_type_is_in_the_guide() -> None:
         assert f"`{operator.name}`" in GUIDE
     for kind in ColumnType:
         assert kind is ColumnType.ENUM or f"`{kind.value}`" in GUIDE
+
+
+def test_every_statement_of_the_protocol_names_tests_that_exist() -> None:
+    statements = [line for line in PROTOCOL.splitlines() if re.match(r"\| (?!statement |---)", line)]
+    assert len(statements) > 50
+    for line in statements:
+        named = re.findall(r"`([a-z_/0-9]+\.py)::(test_\w+)`", line.split(" | ")[-1])
+        assert named, f"no test is named: {line}"
+        for file, test in named:
+            found = re.search(rf"^(async )?def {test}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE)
+            assert found, f"{file} has no {test}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

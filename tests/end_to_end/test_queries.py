@@ -153,11 +153,11 @@ async def test_a_query_waits_for_its_source_and_no_longer(postgres: Database, tm
             answer = await ask(query, None)
             assert answer["data"] is None
             assert answer["errors"][0]["path"] == ["orders"]
-            assert answer["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
+            assert answer["errors"][0]["extensions"] == {"code": "SOURCE_UNAVAILABLE"}
             assert "source orders has no rows yet" in answer["errors"][0]["message"]
             single = await ask('{ orders_by_pk(ref: "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11") { side } }', None)
             assert single["data"] == {"orders_by_pk": None}
-            assert single["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}
+            assert single["errors"][0]["extensions"] == {"code": "SOURCE_UNAVAILABLE"}
             lock.rollback()
             async with asyncio.timeout(10):
                 while "errors" in (answer := await ask(query, None)):

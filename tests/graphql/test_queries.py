@@ -119,7 +119,7 @@ async def test_an_unavailable_source_is_told() -> None:
                 "message": "trades is away",
                 "locations": [{"line": 1, "column": 3}],
                 "path": ["t"],
-                "extensions": {"code": "UNAVAILABLE"},
+                "extensions": {"code": "SOURCE_UNAVAILABLE"},
             }
         ],
     }
@@ -170,6 +170,6 @@ async def test_errors_are_told_field_by_field() -> None:
     answer: Any = await ask(Engine(CATALOG, Limits(), Failing(UnavailableError("away"))), query)
     assert answer["data"] == {"a": None, "b": None, "kind": "Query"}
     assert [(error["path"], error["extensions"]["code"]) for error in answer["errors"]] == [
-        (["a"], "UNAVAILABLE"),
-        (["b"], "UNAVAILABLE"),
+        (["a"], "SOURCE_UNAVAILABLE"),
+        (["b"], "SOURCE_UNAVAILABLE"),
     ]
