@@ -118,8 +118,7 @@ class Reload:
 
     def add(self, rows: list[Row]) -> None:
         """Some of the snapshot's rows."""
-        key_of = self._key_of
-        self.rows.update((key_of(row), row) for row in rows)
+        self.rows.update(zip(map(self._key_of, rows), rows, strict=True))
 
     def hold(self, timestamp: int, changes: list[Change]) -> None:
         """Changes that arrived while the snapshot is being read; those that it already shows are ignored."""

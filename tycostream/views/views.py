@@ -80,6 +80,8 @@ class Views:
 
     def route(self, deltas: Iterable[Delta], timestamp: int) -> None:
         """Note for every view what these changes mean to it: enter, stay or leave."""
+        if not self._views:
+            return
         match = self._index.match
         touched = self._touched
         insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
