@@ -43,7 +43,19 @@ from actors.source_messages import (
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.filters import Filter
-from tycostream.model import Change, Changes, Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
+from tycostream.model import (
+    Change,
+    Changes,
+    Event,
+    Position,
+    Progress,
+    Resumed,
+    Row,
+    SnapshotComplete,
+    SnapshotRows,
+    SnapshotStarted,
+    Waiting,
+)
 from tycostream.triggers.watches import Watch
 from tycostream.turns import Turns
 from tycostream.views import Delivery, Delta, Reload, SnapshotReader, Subscription
@@ -98,6 +110,7 @@ class SourceActor(LoopActor):
         self._intake: Intake | None = None
         self._driver: asyncio.Task[None] | None = None
         self._reload: Reload | None = None
+        self._relation: str | None = None
         self._failures = 0
         self._waiting: dict[Subscription, None] = {}
         self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
@@ -260,6 +273,11 @@ class SourceActor(LoopActor):
             return self._finish_reload(event)
         if isinstance(event, SnapshotStarted):
             self._reload = Reload(self.source, event.timestamp)
+            self._relation = event.relation
+        elif isinstance(event, Resumed):
+            self._on_resumed()
+        elif isinstance(event, Progress):
+            self._on_progress(event)
         elif isinstance(event, SnapshotRows):
             if self._reload is not None:
                 self._reload.add(event.rows)
@@ -282,6 +300,15 @@ class SourceActor(LoopActor):
         self._handled(event)
         return None
 
+    def _on_resumed(self) -> None:
+        self._failures = 0
+        self._trouble = None
+        self._set_state(State.LIVE, self._note)
+
+    def _on_progress(self, event: Progress) -> None:
+        if self._reload is None and self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
+            self._cache.timestamp = event.timestamp
+
     async def _apply_slowly(self, event: Changes) -> None:
         await self._apply_in_slices(event.changes, event.timestamp)
         self._handled(event)
@@ -295,6 +322,7 @@ class SourceActor(LoopActor):
             else:
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
             self._reload = None
+            self._memory.relation = self._relation
             self._failures = 0
             self._trouble = None
             self._set_state(State.LIVE, self._note)
@@ -375,14 +403,15 @@ class SourceActor(LoopActor):
         self._intake = Intake(partial(self._report, self._run))
         if self._cache.timestamp is None and self._state is not State.FAILED:
             self._set_state(State.CONNECTING, self._reason)
-        self._driver = self.spawn(self._drive(self._run, self._make_driver(self.source), self._intake))
+        resume = None if self._state is State.FAILED else self._memory.position
+        self._driver = self.spawn(self._drive(self._run, self._make_driver(self.source), self._intake, resume))
 
     def _report(self, run: int, event: Event) -> None:
         tell(self.actor_ref, DriverReported(run, event))
 
-    async def _drive(self, run: int, driver: Driver, intake: Intake) -> None:
+    async def _drive(self, run: int, driver: Driver, intake: Intake, resume: Position | None) -> None:
         try:
-            await driver.run(intake.emit, intake.ready)
+            await driver.run(intake.emit, intake.ready, resume)
         except Exception as error:
             failure: Exception = error
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tycostream.model import Row
+from tycostream.model import Position, Row
 from tycostream.triggers.watches import Watch, Watches
 from tycostream.views import Delta, RowCache, Views
 
@@ -23,9 +23,16 @@ class SourceMemory:
     unseen: dict[Watch, bool] = field(default_factory=dict)
     undelivered: list[Delta] = field(default_factory=list)
     timestamp_delivered: int | None = None
+    relation: str | None = None
+    """Whose history the rows belong to: see `SnapshotStarted`."""
 
     def __post_init__(self) -> None:
         self.watches = Watches(self.cache.source)
+
+    @property
+    def position(self) -> Position | None:
+        """Up to where everything is known; None where nothing is."""
+        return None if self.cache.timestamp is None else Position(self.cache.timestamp, self.relation)
 
     @property
     def followed(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tycostream.app import MakeDriver, Service, tune_collector
 from tycostream.databases.driver import Ready
-from tycostream.model import Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source
+from tycostream.model import Event, Position, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source
 from tycostream.settings import load_schema, load_settings
 
 SCHEMA = """
@@ -53,7 +53,7 @@ class Feed:
         self.emit: Callable[[Event], None]
         self.ready: Ready
 
-    async def run(self, emit: Callable[[Event], None], ready: Ready) -> None:
+    async def run(self, emit: Callable[[Event], None], ready: Ready, _resume: Position | None) -> None:
         """See `databases.driver.Driver`."""
         self.emit, self.ready = emit, ready
         emit(SnapshotStarted(1))

@@ -34,6 +34,7 @@ from tycostream import model
 from tycostream.databases.connection import SESSION_OPTIONS, ConnectionParameters
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.databases.embedded import EmbeddedPostgres
+from tycostream.databases.hosts import Address, Hosts
 from tycostream.databases.materialize import MaterializeDriver, session_options
 from tycostream.databases.postgres import Intervals, PostgresDriver
 from tycostream.filters import Filter, KeyLookup
@@ -127,7 +128,7 @@ class Service:
         """Start what all sources share; the result makes a driver for one of them."""
         parameters = self.database = await self._database()
         if self.settings.database.type == "materialize":
-            return lambda source: MaterializeDriver(source, parameters)
+            return lambda source: MaterializeDriver(source, parameters, self.settings.sources.silence_seconds)
         sources = self.settings.sources
 
         def make_feed(_supervisor: ActorRef[Any]) -> ActorRef[Any]:
@@ -279,7 +280,10 @@ def connection_parameters(settings: Settings) -> ConnectionParameters:
     """How to reach the database that the settings name; of no meaning for the embedded one."""
     database = settings.database
     options = session_options(database.cluster) if database.type == "materialize" else SESSION_OPTIONS
-    return ConnectionParameters(database.host, database.port, database.user, database.password, database.name, options)
+    addresses = [Address(*address) for address in database.addresses]
+    hosts = Hosts(addresses) if len(addresses) > 1 else None
+    host, port = addresses[0].host, addresses[0].port
+    return ConnectionParameters(host, port, database.user, database.password, database.name, options, hosts)
 
 
 def embedded_database(settings: Settings) -> EmbeddedPostgres:

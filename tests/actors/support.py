@@ -16,7 +16,17 @@ from actors.source_messages import Attached, Delivered, Refused
 from actors.supervisor import Restart, SourceBoard, StartChild, StopChildren, Supervisor
 from tests.views.support import SOURCE, Client, Everything, changes_of, subscription
 from tycostream.databases.driver import Ready
-from tycostream.model import Change, Changes, Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source
+from tycostream.model import (
+    Change,
+    Changes,
+    Event,
+    Position,
+    Row,
+    SnapshotComplete,
+    SnapshotRows,
+    SnapshotStarted,
+    Source,
+)
 from tycostream.views import RowCache, Subscription
 
 WAIT_SECONDS = 10.0
@@ -35,12 +45,13 @@ class ScriptedDriver:
     def __init__(self, runs: list[ScriptedDriver]) -> None:
         self.emit: Callable[[Event], None]
         self.ready: Ready
+        self.resume: Position | None
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended = False
         self._runs = runs
 
-    async def run(self, emit: Callable[[Event], None], ready: Ready) -> None:
-        self.emit, self.ready = emit, ready
+    async def run(self, emit: Callable[[Event], None], ready: Ready, resume: Position | None) -> None:
+        self.emit, self.ready, self.resume = emit, ready, resume
         self._runs.append(self)
         try:
             await self.over

@@ -270,8 +270,9 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+@pytest.mark.parametrize("history", ["kept", "gone"])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_connection_that_is_lost_costs_clients_nothing(tmp_path: Path, fault: str) -> None:
+async def test_a_connection_that_is_lost_costs_clients_nothing(tmp_path: Path, fault: str, history: str) -> None:
     async with world(tmp_path) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -283,10 +284,75 @@ async def test_a_connection_that_is_lost_costs_clients_nothing(tmp_path: Path, f
             await late.until(lambda: again.rows == trades.rows)
         w.simulator.insert("trades", ("3", "1", "C", None))
         w.simulator.delete("trades", ("2", "1.5", None, None))
+        if history == "gone":
+            w.simulator.compact(w.simulator.frontier)
         await w.simulator.accept_connections()
         await w.client.until(lambda: symbols(trades) == {1: "AAPL", 3: "C"})
         await w.state("LIVE")
-        assert [message["operation"] for message in trades.messages[2:]] == ["DELETE", "INSERT"], "the difference alone"
+        told = [message["operation"] for message in trades.messages[2:]]
+        # As it happened, or from what is known to what is so: never all again
+        assert told == (["INSERT", "DELETE"] if history == "kept" else ["DELETE", "INSERT"])
+        (session,) = w.simulator.subscribing_sessions
+        declare = next(one for one in session.statements if one.startswith("DECLARE"))
+        assert ("WITH (SNAPSHOT = false, PROGRESS) AS OF" in declare) == (history == "kept")
+
+
+async def test_resuming_loses_no_timestamp_and_doubles_none(tmp_path: Path) -> None:
+    async with world(tmp_path, tick_seconds=0.01) as w:
+        trades = await w.follow()
+        await w.client.until(lambda: len(trades.rows) == 2)
+        for number in range(10, 60):
+            w.simulator.insert("trades", (str(number), "1", "S", None))
+            if number % 3 == 0:
+                w.simulator.drop_connections()
+            if number % 5 == 0:
+                await w.client.until(lambda number=number: (number,) in trades.rows)
+        await w.client.until(lambda: len(trades.rows) == 52)
+        assert len(trades.messages) == 52
+        snapshots = [one for session in w.simulator.all_sessions for one in session.statements if "(SNAPSHOT," in one]
+        assert len(snapshots) == 1
+
+
+async def test_a_relation_that_was_swapped_is_not_resumed(tmp_path: Path) -> None:
+    async with world(tmp_path, {"RECONNECT_MIN_MS": "100", "RECONNECT_MAX_MS": "200"}) as w:
+        trades = await w.follow()
+        await w.client.until(lambda: len(trades.rows) == 2)
+        await w.state("LIVE")
+        w.simulator.create("other", {"id": "integer", "price": "double precision", "symbol": "text"})
+        w.simulator.insert("other", ("1", "5", "AAPL"), ("9", "9", "NEW"))
+        w.simulator.drop_connections()
+        w.simulator.swap("trades", "other")
+        await w.client.until(lambda: symbols(trades) == {1: "AAPL", 9: "NEW"})
+
+
+async def test_time_that_stands_still_is_a_lost_connection(tmp_path: Path) -> None:
+    async with world(tmp_path, {"DATABASE_SILENCE_SECONDS": "0.3"}, tick_seconds=0.05) as w:
+        trades = await w.follow()
+        await w.client.until(lambda: len(trades.rows) == 2)
+        await w.state("LIVE")
+        w.simulator.stall()
+        reason = await w.state("STALE", "^time has stood still for 0.3 s")
+        assert "DATABASE_SILENCE_SECONDS" in reason
+        w.simulator.insert("trades", ("3", "1", "C", None))
+        w.simulator.resume()
+        await w.client.until(lambda: len(trades.rows) == 3)
+
+
+async def test_one_of_several_hosts_is_used_and_another_when_it_fails(tmp_path: Path) -> None:
+    async with simulating() as other, world(tmp_path) as w:
+        other.create("trades", {"id": "integer", "price": "double precision", "symbol": "text"})
+        other.insert("trades", ("1", "5", "AAPL"), ("4", "4", "OTHER"))
+        other.compact(other.frontier)
+        both = w.simulator.environ | {"DATABASE_HOST": f"127.0.0.1:{w.simulator.port},127.0.0.1:{other.port}"}
+        folder = tmp_path / "second"
+        folder.mkdir()
+        async with serving(folder, SCHEMA, both | QUICK) as service, connected(service.port) as client:
+            trades = await client.subscribe(TRADES)
+            await client.until(lambda: len(trades.rows) == 2)
+            assert not other.sessions
+            w.simulator.refuse_connections()
+            w.simulator.drop_connections()
+            await client.until(lambda: symbols(trades) == {1: "AAPL", 4: "OTHER"})
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, 30, 100, 150, 200, 250, 300, 400, 1000, 5000])

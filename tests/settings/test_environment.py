@@ -109,6 +109,9 @@ ORIGINS = "expected origins such as https://app.example.com:8443, or *"
         ("ALLOWED_ORIGINS", "https://[a", f"found 'https://[a', {ORIGINS}"),
         ("RECONNECT_MIN_MS", "40000", "RECONNECT_MIN_MS (40000) is more than RECONNECT_MAX_MS (30000)"),
         ("OUTBOX_MAX_ROWS", "10", "OUTBOX_ROWS (10000) is more than OUTBOX_MAX_ROWS (10)"),
+        ("DATABASE_HOST", "a:6875,", "found 'a:6875,', expected a host, or several such as a:6875,b:6875"),
+        ("DATABASE_HOST", "a:port", "found 'port', expected a whole number from 1 to 65535"),
+        ("DATABASE_HOST", "a:70000,b", "found '70000', expected a whole number from 1 to 65535"),
         ("DATABASE_HOST", "a\0b", "found a NUL character, expected text"),
         ("SCHEMA_PATH", "a\0b", r"found 'a\x00b', expected a path"),
     ],
@@ -188,3 +191,9 @@ def test_the_example_is_valid_and_means_the_defaults_when_everything_in_it_is_sw
     defaults = load_settings({}, tmp_path)
     (tmp_path / ".env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", text, flags=re.MULTILINE))
     assert load_settings({}, tmp_path) == defaults
+
+
+def test_several_hosts_each_with_its_port_or_the_common_one(tmp_path: Path) -> None:
+    environ = {"DATABASE_HOST": "a:1, b ,[::1]:2,::2,/run/sockets", "DATABASE_PORT": "7"}
+    found = load_settings(environ, tmp_path).database.addresses
+    assert found == [("a", 1), ("b", 7), ("::1", 2), ("::2", 7), ("/run/sockets", 7)]

@@ -12,13 +12,14 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg2
 from psycopg2 import extensions, extras
 
 from tycostream.databases.driver import DatabaseError
+from tycostream.databases.hosts import Address, Hosts
 
 SESSION_OPTIONS = (
     "-c datestyle=ISO -c timezone=UTC -c intervalstyle=postgres -c bytea_output=hex -c extra_float_digits=1"
@@ -31,8 +32,8 @@ CONNECT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionParameters:
-    """Where a database is, and what its sessions are set to. `host` may be the folder of a Unix socket. The password
-    stays out of `repr`."""
+    """Where a database is, and what its sessions are set to. `host` may be the folder of a Unix socket; where there are
+    several, `hosts` has them all. The password stays out of `repr`."""
 
     host: str
     port: int
@@ -40,9 +41,10 @@ class ConnectionParameters:
     password: str
     name: str
     options: str = SESSION_OPTIONS
+    hosts: Hosts | None = None
 
     def __repr__(self) -> str:
-        return f"{self.user}@{self.host}:{self.port}/{self.name}"
+        return f"{self.user}@{self.hosts or Address(self.host, self.port)}/{self.name}"
 
 
 class AsyncConnection:
@@ -107,7 +109,27 @@ class AsyncConnection:
 async def connect(
     parameters: ConnectionParameters, *, replication: bool = False, timeout: float = CONNECT_SECONDS
 ) -> AsyncConnection:
-    """Open a connection. Raises DatabaseError; one that takes longer than `timeout` seconds counts as failed."""
+    """Open a connection. Of several hosts, each that does not rest is tried in turn. Raises DatabaseError, the last
+    host's; an attempt that takes longer than `timeout` seconds counts as failed."""
+    hosts = parameters.hosts
+    if hosts is None:
+        return await _connect(parameters, replication=replication, timeout=timeout)
+    failure: DatabaseError | None = None
+    for address in hosts.to_try():
+        here = replace(parameters, host=address.host, port=address.port, hosts=None)
+        try:
+            connection = await _connect(here, replication=replication, timeout=timeout)
+        except DatabaseError as error:
+            hosts.failed(address)
+            failure = error
+        else:
+            hosts.succeeded(address)
+            return connection
+    assert failure is not None
+    raise failure
+
+
+async def _connect(parameters: ConnectionParameters, *, replication: bool, timeout: float) -> AsyncConnection:
     factory = extras.LogicalReplicationConnection if replication else None
     try:
         raw = psycopg2.connect(
@@ -141,7 +163,7 @@ async def connect(
     except TimeoutError:
         connection.close()
         raise DatabaseError(
-            f"no answer from the database at {parameters.host}:{parameters.port} within {timeout:g} s",
+            f"no answer from the database at {Address(parameters.host, parameters.port)} within {timeout:g} s",
             hint="check DATABASE_HOST and DATABASE_PORT",
             private=True,
         ) from None

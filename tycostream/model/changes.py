@@ -2,7 +2,8 @@
 
 A first connection, a reconnection and the repeated query of a view all speak the same words:
 `SnapshotStarted`, any number of `SnapshotRows`, `SnapshotComplete`; then `Changes`. A second snapshot
-replaces the first, and the source sends its clients only the difference.
+replaces the first, and the source sends its clients only the difference. A driver that can go on where the source
+stands says `Resumed` instead.
 """
 
 from __future__ import annotations
@@ -52,9 +53,11 @@ key with None.
 @dataclass(frozen=True, slots=True)
 class SnapshotStarted:
     """A new snapshot begins. `timestamp` is the database time that it shows; changes up to and including it are
-    in the snapshot and are ignored should they also arrive as `Changes`."""
+    in the snapshot and are ignored should they also arrive as `Changes`. `relation` names the very relation that is
+    read, where the database tells: another one of the same name has another history."""
 
     timestamp: int
+    relation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,26 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """Everything up to and including this timestamp has been reported."""
+
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """There is no snapshot: what follows are the changes after the position at which the driver was asked to resume."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Up to where a source has everything: a timestamp, in the history of a relation (see `SnapshotStarted`)."""
+
+    timestamp: int
+    relation: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """The driver can't go on yet, or goes on in a lesser way: a sentence for the source's state, or None when that
     is over."""
@@ -91,4 +114,4 @@ class Waiting:
     reason: str | None
 
 
-Event = SnapshotStarted | SnapshotRows | SnapshotComplete | Changes | Waiting
+Event = SnapshotStarted | SnapshotRows | SnapshotComplete | Resumed | Changes | Progress | Waiting

@@ -15,6 +15,8 @@ from tycostream.settings.problems import Problem, SettingsError, did_you_mean
 from tycostream.settings.variables import (
     DatabaseType,
     Variable,
+    addresses,
+    hosts,
     one_of,
     optional_path,
     origins,
@@ -46,7 +48,12 @@ class DatabaseSettings:
         one_of(DatabaseType),
         "The kind of database: materialize, postgres, risingwave or embedded.",
     )
-    host: str = variable("DATABASE_HOST", "localhost", text, "The database's host name, address or socket folder.")
+    host: str = variable(
+        "DATABASE_HOST",
+        "localhost",
+        hosts,
+        "The database's host name, address or socket folder; or several (a:6875,b:6875), of which one is used.",
+    )
     port: int = variable(
         "DATABASE_PORT",
         "6875",
@@ -91,6 +98,11 @@ class DatabaseSettings:
     embedded_init: Path | None = variable(
         "EMBEDDED_INIT", "", optional_path, "An SQL file that is run once, when the embedded database is first made."
     )
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Every host with its port."""
+        return addresses(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +151,12 @@ class SourceSettings:
         "30",
         seconds(1),
         "How long a new replication slot waits for transactions that are open.",
+    )
+    silence_seconds: float = variable(
+        "DATABASE_SILENCE_SECONDS",
+        "30",
+        seconds(0),
+        "Materialize: how long time may stand still before the connection counts as lost; 0 for ever.",
     )
     reconnect_min_ms: int = variable(
         "RECONNECT_MIN_MS",

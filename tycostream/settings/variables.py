@@ -65,6 +65,26 @@ def text(value: str) -> str:
     return value
 
 
+def hosts(value: str) -> str:
+    """Hosts with or without a port, separated by commas."""
+    addresses(value, 1)
+    return value
+
+
+def addresses(value: str, default_port: int) -> list[tuple[str, int]]:
+    """The hosts and ports of such a text: `db`, `a:6875,b:6875`, `[::1]:6875`, `/run/postgresql`."""
+    found = []
+    for part in map(str.strip, text(value).split(",")):
+        bracketed = re.fullmatch(r"\[([^\[\]]+)\](?::(.*))?", part, re.DOTALL)
+        host, number = (bracketed[1], bracketed[2]) if bracketed else (part, None)
+        if not bracketed and part.count(":") == 1 and not part.startswith("/"):
+            host, number = part.split(":")
+        if not host:
+            raise ValueError(f"found {quoted(value)}, expected a host, or several such as a:6875,b:6875")
+        found.append((host, default_port if number is None else port(1)(number)))
+    return found
+
+
 def path(value: str) -> Path:
     """A file or folder."""
     if "\0" in value:

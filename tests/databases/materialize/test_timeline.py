@@ -14,7 +14,9 @@ from tycostream.model import (
     ColumnType,
     Event,
     Key,
+    Progress,
     Relation,
+    Resumed,
     Row,
     SnapshotComplete,
     SnapshotRows,
@@ -75,10 +77,22 @@ def test_changes_wait_until_their_timestamp_is_closed() -> None:
     read = timeline().read
     list(read([progress(10), progress(11)]))
     assert not list(read([upsert(20, 1)]))
-    assert not list(read([progress(20)])), "rows at 20 may still come"
+    assert list(read([progress(20)])) == [Progress(19)], "rows at 20 may still come"
     assert not list(read([delete(20, 2)]))
     assert list(read([progress(21)])) == [Changes(20, [("1", ("A", "1", "1")), ("2", None)], 0.02)]
-    assert not list(read([progress(22)]))
+    assert list(read([progress(22)])) == [Progress(21)]
+    assert list(read([progress(23), progress(25)])) == [Progress(24)]
+
+
+def test_without_a_snapshot_there_are_changes_alone() -> None:
+    read = Timeline(SOURCE, COLUMNS, resumed=True).read
+    assert list(read([progress(10)])) == [Resumed()]
+    events = list(read([upsert(11, 1), progress(12)]))
+    assert events == [Changes(11, [("1", ("A", "1", "1"))], 0.011)]
+
+
+def test_the_relation_is_told_with_the_snapshot() -> None:
+    assert list(Timeline(SOURCE, COLUMNS, relation="20001").read([progress(10)])) == [SnapshotStarted(10, "20001")]
 
 
 def test_a_row_at_a_later_time_closes_the_one_before() -> None:
@@ -86,7 +100,7 @@ def test_a_row_at_a_later_time_closes_the_one_before() -> None:
     list(read([progress(10), progress(11)]))
     events = list(read([upsert(20, 1), upsert(21, 1, "B"), delete(22, 1)]))
     assert events == [Changes(20, [("1", ("A", "1", "1"))], 0.02), Changes(21, [("1", ("B", "1", "1"))], 0.021)]
-    assert list(read([progress(30)])) == [Changes(22, [("1", None)], 0.022)]
+    assert list(read([progress(30)])) == [Changes(22, [("1", None)], 0.022), Progress(29)]
 
 
 def test_the_end_of_the_stream_closes_everything() -> None:

@@ -44,6 +44,22 @@ async def examine(connection: AsyncConnection, source: Source) -> str | None:
     return "; ".join(misfits(source, columns)) or None
 
 
+async def identify(connection: AsyncConnection, relation: Relation) -> str | None:
+    """What tells the relation from another one of its name, such as one that was swapped in; None where the server
+    does not tell."""
+    name = identifier(relation).as_string(connection.raw)
+    try:
+        ((oid,),) = await connection.execute("SELECT %s::regclass::oid", (name,))
+    except DatabaseError as error:
+        if error.sqlstate is None:
+            raise
+        return None
+    except ValueError:
+        return None
+    found: str = oid
+    return found
+
+
 async def _columns(connection: AsyncConnection, relation: Relation) -> dict[str, ActualColumn]:
     """SHOW COLUMNS gives name, nullable, type, and in newer versions comment (src/sql/src/plan/statement/show.rs)."""
     cursor = await connection.run(sql.SQL("SHOW COLUMNS FROM {}").format(identifier(relation)))

@@ -6,6 +6,7 @@ Facts, from Materialize's documentation of SUBSCRIBE (doc/user/content/sql/subsc
 - Rows come by rising `mz_timestamp`. A progress row at T says that no more rows before T follow; rows at T may.
 - The first row is a progress row at the time that the snapshot shows. All of the snapshot's rows carry that time, and
   it is complete at the first row with a later one.
+- Without a snapshot the first row is a progress row at the time to start after; rows come for later times only.
 - In ENVELOPE UPSERT a row's `mz_state` is `upsert` with the new values, `delete` with the key alone, or `key_violation`
   where the key does not tell the relation's rows apart; at most one row a key and timestamp.
 - Result columns: `mz_timestamp`, `mz_progressed`, `mz_state`, the key in the order of KEY, then the others.
@@ -19,7 +20,19 @@ from operator import itemgetter
 
 from tycostream.databases.fitting import key_error
 from tycostream.databases.materialize.errors import unreadable
-from tycostream.model import Change, Changes, Event, Key, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source
+from tycostream.model import (
+    Change,
+    Changes,
+    Event,
+    Key,
+    Progress,
+    Resumed,
+    Row,
+    SnapshotComplete,
+    SnapshotRows,
+    SnapshotStarted,
+    Source,
+)
 
 HEAD = ("mz_timestamp", "mz_progressed", "mz_state")
 
@@ -31,12 +44,15 @@ _BOOLEANS = {"t": True, "f": False, "true": True, "false": False}
 
 
 class Timeline:
-    """Reads the result of one SUBSCRIBE. `columns` are the names of the result's columns.
+    """Reads the result of one SUBSCRIBE. `columns` are the names of the result's columns; `relation` goes into the
+    snapshot's beginning; `resumed`: there is no snapshot.
 
     Changes are handed on once their timestamp is closed: by a progress row behind it, or by a row at a later time.
     """
 
-    def __init__(self, source: Source, columns: Sequence[str]) -> None:
+    def __init__(
+        self, source: Source, columns: Sequence[str], *, relation: str | None = None, resumed: bool = False
+    ) -> None:
         if tuple(columns[:3]) != HEAD:
             raise unreadable(f"its first columns are {', '.join(columns[:3])}, not {', '.join(HEAD)}")
         missing = [column.name for column in source.columns if column.name not in columns[3:]]
@@ -47,10 +63,13 @@ class Timeline:
         positions = {name: index for index, name in enumerate(columns) if index > 2}
         self._pick = _picker([positions[column.name] for column in source.columns])
         self._key_values = [itemgetter(positions[name]) for name in source.primary_key]
-        self._as_of: int | None = None
+        self._relation = relation
         self._open: int | None = None
         self._open_text: str | None = None
+        self._resumed = resumed
         self._complete = False
+        self._frontier: int | None = None
+        self._reported = 0
         self._pending: list[Change] = []
 
     @property
@@ -59,16 +78,21 @@ class Timeline:
         return self._complete
 
     def read(self, rows: Sequence[WireRow]) -> Iterator[Event]:
-        """The events that these rows bring about. Raises a DatabaseError for a key that repeats or is NULL, and for
-        what can't be read."""
+        """The events that these rows bring about; at their end, how far everything is reported. Raises a DatabaseError
+        for a key that repeats or is NULL, and for what can't be read."""
         try:
             for (timestamp, progressed, state), group in groupby(rows, _head):
                 if timestamp != self._open_text:
                     yield from self._advance(timestamp)
-                if not _BOOLEANS[progressed or ""]:
+                if _BOOLEANS[progressed or ""]:
+                    self._frontier = self._open
+                else:
                     yield from self._add(state, list(group))
         except (KeyError, ValueError, IndexError, TypeError):
             raise unreadable("a row has no time, no sign of progress, or too few values") from None
+        if self._complete and self._frontier is not None and self._frontier - 1 > self._reported:
+            self._reported = self._frontier - 1
+            yield Progress(self._reported)
 
     def end(self) -> Iterator[Event]:
         """The SUBSCRIBE has ended by itself: nothing will ever change any more, and every timestamp is closed."""
@@ -78,8 +102,9 @@ class Timeline:
         """The stream stands at a later time: what came before is whole."""
         timestamp = int(text or "")
         if self._open is None:
-            self._as_of = timestamp
-            yield SnapshotStarted(timestamp)
+            self._reported = timestamp
+            self._complete = self._resumed
+            yield Resumed() if self._resumed else SnapshotStarted(timestamp, self._relation)
         elif timestamp < self._open:
             raise unreadable(f"time went back, from {self._open} to {timestamp}")
         elif timestamp > self._open:
@@ -89,10 +114,11 @@ class Timeline:
     def _close(self) -> Iterator[Event]:
         if not self._complete:
             self._complete = True
-            if self._as_of is not None:
+            if self._open is not None:
                 yield SnapshotComplete()
         elif self._pending and self._open is not None:
             pending, self._pending = self._pending, []
+            self._reported = self._open
             # A timestamp counts milliseconds since 1970
             yield Changes(self._open, pending, self._open / 1000)
 

@@ -9,7 +9,7 @@ from tycostream.databases.driver import DatabaseError, Ready
 from tycostream.databases.postgres.catalog import Mode, Plan, examine
 from tycostream.databases.postgres.query import Intervals, follow_by_query
 from tycostream.databases.postgres.table import Emit, Feed, follow_table
-from tycostream.model import Source
+from tycostream.model import Position, Source
 
 __all__ = ["DatabaseError", "Feed", "Intervals", "Mode", "Plan", "PostgresDriver", "examine"]
 
@@ -25,8 +25,8 @@ class PostgresDriver:
     intervals: Intervals
     slot_timeout: float
 
-    async def run(self, emit: Emit, ready: Ready) -> None:
-        """See `databases.driver.Driver`."""
+    async def run(self, emit: Emit, ready: Ready, resume: Position | None = None) -> None:  # noqa: ARG002
+        """See `databases.driver.Driver`. It does not resume: its slot ends with the connection."""
         async with opened(self.parameters) as connection:
             plan = await examine(connection, self.source)
         if plan.mode is Mode.STREAM:
