@@ -16,7 +16,7 @@ from tests.support.materialize.wire import SqlError
 
 _WORDS = re.compile(
     r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)|(?P<quoted>"(?:[^"]|"")*")|(?P<string>'(?:[^']|'')*')|(?P<number>\d+(?:\.\d+)?)
-    |(?P<word>[^\W\d]\w*)|(?P<sign>::|[^\w\s])""",
+    |(?P<word>[^\W\d]\w*)|(?P<sign>::|[^\w\s'"])""",
     re.VERBOSE | re.DOTALL,
 )
 _DAY_SECONDS = 86_400
