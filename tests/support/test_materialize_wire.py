@@ -137,7 +137,9 @@ async def test_transactions_answer_as_postgresql_does(postgres: Database) -> Non
                     state = (error.pgcode, error.diag.message_primary)
                 notices = [notice.split(":")[0] for notice in client.raw.notices]
                 client.raw.notices.clear()
-                told.append((statement, state, client.raw.info.transaction_status, notices, client.cursor.statusmessage))
+                told.append(
+                    (statement, state, client.raw.info.transaction_status, notices, client.cursor.statusmessage)
+                )
         return told
 
     async with simulating() as simulator:
