@@ -96,6 +96,7 @@ class Simulator(World):
             connection.stall()
         if self._cut_new is not None:
             connection.cut_after(self._cut_new)
+        self.notify()
         try:
             await session.run()
         finally:
