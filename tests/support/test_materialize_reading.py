@@ -15,6 +15,7 @@ from tests.support.materialize.clients import report, text_client, wire_client
 from tests.support.materialize.formats import copy_field
 from tests.support.materialize.syntax import interval_seconds
 from tests.support.postgres import Database
+from tycostream.databases.connection import ConnectionParameters, opened
 
 ONE, TWO, THREE = ("1",), ("2",), ("3",)
 
@@ -206,6 +207,23 @@ async def test_copy_ends_and_counts_its_rows() -> None:
         assert [line.split(b"\t")[-1] for line in lines] == [b"\\N\n", b"1\n", b"2\n"]
         await client.call(client.raw.rollback)
         assert await client.rows("SELECT 1") == [("1",)]
+
+
+async def test_asynchronous_psycopg2_on_the_simulators_own_loop() -> None:
+    """Whatever the size of the pieces that answers come in."""
+    async with simulating(tick_seconds=None, chunk_bytes=3) as simulator:
+        simulator.create("t", {"v": "text"})
+        simulator.insert("t", ("Füße",))
+        parameters = ConnectionParameters("127.0.0.1", simulator.port, "u", "", "materialize")
+        async with opened(parameters) as connection:
+            assert simulator.sessions[0].options["timezone"] == "UTC"
+            await connection.execute("BEGIN; DECLARE c CURSOR FOR SUBSCRIBE t WITH (PROGRESS)")
+            rows = await connection.execute("FETCH ALL c")
+            assert [row[1:] for row in rows] == [("t", None, None), ("f", "1", "Füße"), ("t", None, None)]
+            fetching = asyncio.ensure_future(connection.execute("FETCH ALL c"))
+            await simulator.until(lambda: simulator.sessions[0].waiting)
+            simulator.insert("t", ("x",))
+            assert (await fetching)[0][2:] == ("1", "x")
 
 
 async def test_large_copy_to_a_slow_client() -> None:

@@ -298,15 +298,18 @@ async def test_up_to() -> None:
 
 
 async def test_a_time_in_the_future_has_to_come_first() -> None:
-    async with simulating(tick_seconds=None) as simulator, text_client(simulator.dsn) as client:
+    now = 1_000
+    async with simulating(tick_seconds=None, clock=lambda: now) as simulator, text_client(simulator.dsn) as client:
         simulator.create("people", PEOPLE)
-        soon = simulator.frontier + 1
-        await client.declare(f"people WITH (PROGRESS) AS OF {soon}")
-        assert await client.rows("FETCH ALL c") == [(str(soon), "t", *[None] * 4)]
+        await client.declare("people WITH (PROGRESS) AS OF 5000")
+        assert await client.rows("FETCH ALL c") == [("5000", "t", *[None] * 4)]
+        simulator.insert("people", A)
         assert await ready(client) == []
-        while simulator.frontier <= soon:
-            simulator.tick()
-        assert await ready(client) == [(str(simulator.frontier), "t", *[None] * 4)]
+        now = 5_000
+        simulator.tick()
+        assert await ready(client) == []  # there can still be a commit at 5000
+        assert simulator.insert("people", B) == 5_000
+        assert await ready(client) == [("5000", "f", "1", *A), ("5000", "f", "1", *B), ("5001", "t", *[None] * 4)]
 
 
 async def test_mistakes_of_tests_are_refused() -> None:

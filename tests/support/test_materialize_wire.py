@@ -280,3 +280,14 @@ async def test_stopping_ends_everything() -> None:
         assert await client.ended()
         with pytest.raises(ConnectionError):
             await asyncio.open_connection("127.0.0.1", simulator.port)
+
+
+async def test_the_simulators_own_mistakes_are_not_kept_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    simulator = await Simulator.start()
+    async with wire_client(simulator.port) as client:
+        monkeypatch.setattr(simulator.sessions[0], "_may_run", None)
+        client.query("SELECT 1")
+        assert await client.ended()
+        await simulator.until(lambda: not simulator.sessions)
+    with pytest.raises(TypeError):
+        await simulator.stop()
