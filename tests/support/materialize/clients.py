@@ -93,7 +93,7 @@ class WireClient:
         """The startup message; the kinds of what comes back up to ReadyForQuery or an error."""
         pairs = b"".join(text(name) + text(value) for name, value in {"user": "u", **parameters}.items())
         self.send(b"", struct.pack(">i", 196608) + pairs + b"\0")
-        kinds = []
+        kinds: list[str] = []
         while not kinds or kinds[-1] not in "ZE":
             kind, body = await self.message()
             kinds.append(kind)
