@@ -68,7 +68,6 @@ class Feeder:
         plan = simulator.plan(sql.Subscribe(("trades",), key=("id",), progress=True))
         for rows_format in (DATA_ROW, COPY_LINE):  # encode all rows before anybody measures
             simulator.unsubscribe(simulator.subscribe(plan, rows_format, lambda: None))
-        gc.freeze()
 
     def prepare(self, count: int) -> dict[str, Any]:
         """Changes behind the gate."""
@@ -109,6 +108,7 @@ async def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--changes-per-batch", type=int, default=100)
     arguments = parser.parse_args()
+    gc.disable()  # nothing here is only held by a cycle, and millions of rows are long to walk through
     simulator = await Simulator.start()
     feeder = Feeder(simulator, arguments.rows, arguments.changes_per_batch)
     print(json.dumps({"port": simulator.port, **simulator.environ}), flush=True)

@@ -30,12 +30,16 @@ def _data_head(fields: Sequence[Field], width: int) -> bytes:
     return _COUNT(width) + _fields(fields)
 
 
+_ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"\t", b"\\t"))
+
+
 def copy_field(value: Field) -> bytes:
     """A field of a COPY line."""
     if value is None:
         return b"\\N"
-    if b"\\" in value or b"\n" in value or b"\r" in value or b"\t" in value:
-        value = value.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r").replace(b"\t", b"\\t")
+    for plain, escaped in _ESCAPES:
+        if plain in value:
+            value = value.replace(plain, escaped)
     return value
 
 

@@ -93,18 +93,17 @@ async def stream(reader: Reader, subscription: Subscription) -> None:
 
 async def _pour(reader: Reader, subscription: Subscription, start: bytes) -> int:
     """Send all rows as they come; how many they were. An error is raised when the rows before it are out."""
-    total = 0
-    while True:
-        if not reader.connection.writable:
-            await reader.wait()
-        elif subscription.ready:
-            rows, count = subscription.take_batch(PIECE_ROWS)
-            reader.connection.send(start + rows)
-            start, total = b"", total + count
-        elif subscription.finished:
-            if start:
-                reader.connection.send(start)
-            subscription.raise_error()
-            return total
-        else:
-            await reader.wait()
+    connection, total = reader.connection, 0
+    try:
+        while not subscription.finished:
+            if subscription.ready and connection.writable:
+                rows, count = subscription.take_batch(PIECE_ROWS)
+                connection.send(start + rows)
+                start, total = b"", total + count
+            else:
+                await reader.wait()
+        subscription.raise_error()
+    finally:
+        if start:  # it was written long ago, and is flushed with whatever comes next
+            connection.send(start)
+    return total

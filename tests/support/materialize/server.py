@@ -37,6 +37,7 @@ class Simulator(World):
         self._failures: list[tuple[str, SqlError]] = []
         self._stalled = False
         self._cut_new: int | None = None
+        self._mistakes: list[Exception] = []
 
     @classmethod
     async def start(cls, **behaviour: Any) -> Simulator:
@@ -47,7 +48,7 @@ class Simulator(World):
         return simulator
 
     async def stop(self) -> None:
-        """The end, for its clients too."""
+        """The end, for its clients too. Raises what went wrong in the simulator itself."""
         if self._ticker is not None:
             self._ticker.cancel()
         if self._server is not None:
@@ -61,6 +62,8 @@ class Simulator(World):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._mistakes:
+            raise self._mistakes[0]
 
     def _tick_later(self) -> None:
         if self.behaviour.tick_seconds is not None:
@@ -96,8 +99,11 @@ class Simulator(World):
             connection.stall()
         if self._cut_new is not None:
             connection.cut_after(self._cut_new)
+        self.notify()
         try:
             await session.run()
+        except Exception as mistake:  # of the simulator's own
+            self._mistakes.append(mistake)
         finally:
             self.sessions.remove(session)
             self.notify()

@@ -7,16 +7,16 @@ Sources: MaterializeInc/materialize src/pgwire/src/protocol.rs (startup, transac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from secrets import randbits
 from typing import Protocol
 
 from tests.support.materialize import statements as sql
 from tests.support.materialize import wire
+from tests.support.materialize.answers import Answer, cancelled, select, show_columns
 from tests.support.materialize.connection import Connection
 from tests.support.materialize.reading import Cursor, collect, copy_out, stream
-from tests.support.materialize.relations import Column, column
+from tests.support.materialize.relations import column
 from tests.support.materialize.startup import CancelRequest, authenticate, greet
 from tests.support.materialize.subscribe import Subscription
 from tests.support.materialize.syntax import parse
@@ -176,11 +176,9 @@ class Session:
             case sql.Set():
                 self._set(statement)
             case sql.Show(name):
-                self._answer([column(name, "text")], [(self.variables.show(name),)], "SHOW")
-            case sql.ShowColumns(name):
-                self._show_columns(name)
-            case sql.Select():
-                self._select(statement)
+                self._answer(Answer([column(name, "text")], [(self.variables.show(name),)], "SHOW"))
+            case sql.ShowColumns() | sql.Select():
+                self._read_catalog(statement)
             case sql.Declare(name, subscribe):
                 self._declare(name, subscribe)
             case sql.Fetch():
@@ -222,27 +220,17 @@ class Session:
             self.connection.send(wire.parameter_status(*report))
         self._complete("SET" if statement.value is not None else "RESET")
 
-    def _show_columns(self, name: sql.Name) -> None:
-        relation = self.world.resolve(name)
+    def _read_catalog(self, statement: sql.ShowColumns | sql.Select) -> None:
+        if isinstance(statement, sql.ShowColumns):
+            relation = self.world.resolve(statement.name)
+            self._begin_read("SELECT")
+            self._answer(show_columns(relation))
+            return
         self._begin_read("SELECT")
-        names = [("name", "text"), ("nullable", "boolean"), ("type", "text"), ("comment", "text")]
-        rows = [(one.name, "t" if one.nullable else "f", one.type, "") for one in relation.columns]
-        self._answer([column(*pair) for pair in names], rows)
-
-    def _select(self, statement: sql.Select) -> None:
-        self._begin_read("SELECT")
-        match statement.what:
-            case "1":
-                self._answer([column("?column?", "integer")], [("1",)])
-            case "mz_version":
-                self._answer([column("mz_version", "text")], [(self.world.behaviour.version,)])
-            case "mz_version_num":
-                self._answer([column("mz_version_num", "integer")], [("2601000",)])
-            case "mz_now":
-                self._answer([column("mz_now", "mz_timestamp")], [(str(self.world.frontier - 1),)])
-            case "pg_cancel_backend":
-                done = self.host.cancel(statement.argument, None)
-                self._answer([column("pg_cancel_backend", "boolean")], [("t" if done else "f",)])
+        if statement.what == "pg_cancel_backend":
+            self._answer(cancelled(done=self.host.cancel(statement.argument, None)))
+        else:
+            self._answer(select(statement.what, self.world))
 
     def _begin_read(self, kind: str) -> None:
         """A subscribe has its transaction for itself. Cursors read from their first FETCH on, not from DECLARE."""
@@ -286,9 +274,10 @@ class Session:
             del self._transaction.cursors[one]
         self._complete("CLOSE CURSOR")
 
-    def _answer(self, columns: list[Column], rows: Sequence[tuple[str, ...]], tag: str | None = None) -> None:
-        self.connection.send(wire.row_description(columns) + b"".join(map(wire.data_row, rows)))
-        self._complete(tag or f"SELECT {len(rows)}")
+    def _answer(self, answer: Answer) -> None:
+        rows = b"".join(map(wire.data_row, answer.rows))
+        self.connection.send(wire.row_description(answer.columns) + rows)
+        self._complete(answer.tag)
 
     def _complete(self, tag: str) -> None:
         self.connection.send(wire.command_complete(tag))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
 Name = tuple[str, ...]
 """An object's name: one to three parts, database and schema first."""
@@ -61,9 +60,9 @@ class Subscribe:
     key: tuple[str, ...] | None = None
     snapshot: bool = True
     progress: bool = False
-    as_of: Decimal | None = None
+    as_of: int | None = None
     at_least: bool = False
-    up_to: Decimal | None = None
+    up_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

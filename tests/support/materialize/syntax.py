@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
 
 from tests.support.materialize import statements as sql
 from tests.support.materialize.wire import SqlError
 
 _WORDS = re.compile(
     r"""(?P<space>\s+|--[^\n]*|/\*.*?\*/)|(?P<quoted>"(?:[^"]|"")*")|(?P<string>'(?:[^']|'')*')|(?P<number>\d+(?:\.\d+)?)
-    |(?P<word>[^\W\d]\w*)|(?P<sign>::|[^\w\s])""",
+    |(?P<word>[^\W\d]\w*)|(?P<sign>::|[^\w\s'"])""",
     re.VERBOSE | re.DOTALL,
 )
 _DAY_SECONDS = 86_400
@@ -272,10 +271,10 @@ class _Parser:
             self._expect(")")
         return options
 
-    def _timestamp(self) -> Decimal:
+    def _timestamp(self) -> int:
         """A bare or a quoted number of milliseconds (issues #18910, #19092 of MaterializeInc/materialize use both)."""
         word = self._peek()
         if word.kind not in ("number", "string") or not re.fullmatch(r"\d+", word.value):
             self._unexpected("a timestamp in milliseconds")
         self._at += 1
-        return Decimal(word.value)
+        return int(word.value)

@@ -188,8 +188,8 @@ class World:
             raise self._dropped(relation)
         as_of = max(self.frontier - 1, relation.since)
         if statement.as_of is not None:
-            as_of = max(int(statement.as_of), as_of) if statement.at_least else int(statement.as_of)
-        up_to = None if statement.up_to is None else int(statement.up_to)
+            as_of = max(statement.as_of, as_of) if statement.at_least else statement.as_of
+        up_to = statement.up_to
         if as_of < relation.since:
             if self.behaviour.old_since_text:
                 raise SqlError("XX000", f"Timestamp ({as_of}) is not valid for all inputs: [Antichain {{ elements: [{relation.since}] }}]")  # fmt: skip
