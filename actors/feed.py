@@ -132,8 +132,6 @@ class FeedActor(LoopActor):
             await stream.read()
         except Exception as failure:
             error = failure
-        finally:
-            await stream.close()
         tell(self.actor_ref, StreamEnded(stream, error))
 
     async def _unfollow(self, follower: Follower, following: asyncio.Future[Any] | None) -> None:
@@ -151,9 +149,10 @@ class FeedActor(LoopActor):
     def _lose(self, error: Exception) -> None:
         """Forget the stream, and tell every follower."""
         self._last_error = str(error)
-        for task in (self._opening, self._reading):
-            if task is not None:
-                task.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._stream is not None:
+            self.spawn(_close(self._stream, self._reading))
         self._stream = self._reading = self._opening = None
         for lost in self._lost.values():
             if not lost.done():
@@ -171,6 +170,14 @@ class FeedActor(LoopActor):
             "streams": self._streams,
             "last_error": self._last_error,
         }
+
+
+async def _close(stream: ReplicationStream, reading: asyncio.Task[None] | None) -> None:
+    """Close a stream once nobody reads it any more."""
+    if reading is not None:
+        reading.cancel()
+        await asyncio.wait({reading})
+    await stream.close()
 
 
 def _as_database_error(error: Exception) -> DatabaseError:

@@ -151,8 +151,9 @@ async def _connect(parameters: ConnectionParameters, *, replication: bool, timeo
         raise translate(error, parameters) from None
     connection = AsyncConnection(raw, parameters)
     try:
-        # libpq's own timeout does not count in async mode
-        await asyncio.wait_for(connection.wait(), timeout)
+        # libpq's own timeout does not count in async mode. (wait_for of Python 3.11 may swallow a cancellation.)
+        async with asyncio.timeout(timeout):
+            await connection.wait()
         for oid in extensions.string_types:
             raw.string_types[oid] = extensions.UNICODE
     except psycopg2.Error as error:

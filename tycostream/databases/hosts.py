@@ -49,7 +49,7 @@ class Hosts:
         """A connection could not be made."""
         breaker = self._breakers[address]
         breaker.failures += 1
-        rest = min(LONGEST_SECONDS, SHORTEST_SECONDS * 2.0 ** (breaker.failures - 1))
+        rest = min(LONGEST_SECONDS, SHORTEST_SECONDS * 2.0 ** min(breaker.failures - 1, 10))
         breaker.rests_until = self._clock() + rest
 
     def succeeded(self, address: Address) -> None:

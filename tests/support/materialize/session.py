@@ -177,7 +177,7 @@ class Session:
                 self._set(statement)
             case sql.Show(name):
                 self._answer(Answer([column(name, "text")], [(self.variables.show(name),)], "SHOW"))
-            case sql.ShowColumns() | sql.Select():
+            case sql.ShowColumns() | sql.Select() | sql.SelectOid():
                 self._read_catalog(statement)
             case sql.Declare(name, subscribe):
                 self._declare(name, subscribe)
@@ -220,7 +220,7 @@ class Session:
             self.connection.send(wire.parameter_status(*report))
         self._complete("SET" if statement.value is not None else "RESET")
 
-    def _read_catalog(self, statement: sql.ShowColumns | sql.Select) -> None:
+    def _read_catalog(self, statement: sql.ShowColumns | sql.Select | sql.SelectOid) -> None:
         if isinstance(statement, sql.ShowColumns):
             relation = self.world.resolve(statement.name)
             self._begin_read("SELECT")

@@ -43,6 +43,13 @@ class ShowColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class SelectOid:
+    """SELECT '...'::regclass::oid, of a relation by its name."""
+
+    name: Name
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
     """SELECT of one constant or function call."""
 
@@ -96,4 +103,4 @@ class Copy:
     subscribe: Subscribe
 
 
-Statement = Begin | End | Set | Show | ShowColumns | Select | Declare | Fetch | Close | Copy | Subscribe
+Statement = Begin | End | Set | Show | ShowColumns | Select | SelectOid | Declare | Fetch | Close | Copy | Subscribe

@@ -171,8 +171,11 @@ class _Parser:
             return sql.ShowColumns(self._name())
         return sql.Show("timezone" if self._accept("TIME", "ZONE") else self._identifier())
 
-    def _select(self) -> sql.Select:
+    def _select(self) -> sql.Select | sql.SelectOid:
         word = self._next()
+        if word.kind == "string":
+            self._expect("::", "REGCLASS", "::", "OID")
+            return sql.SelectOid(_Parser(_split(word.value))._name())
         if word == _Word("number", "1"):
             return sql.Select("1")
         argument = 0

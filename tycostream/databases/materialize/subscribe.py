@@ -111,7 +111,8 @@ class MaterializeDriver:
             patience = self.silence - waited if self.silence and timeline.complete else None
             asked = clock()
             try:
-                _columns, rows = await asyncio.wait_for(_fetch(connection), patience)
+                async with asyncio.timeout(patience):
+                    _columns, rows = await _fetch(connection)
             except TimeoutError:
                 raise DatabaseError(
                     f"time has stood still for {self.silence:g} s",

@@ -228,10 +228,15 @@ class ReplicationStream:
         if self._admin is not None:
             admin, self._admin = self._admin, None
             async with self._altering:
-                with contextlib.suppress(DatabaseError, TimeoutError):
-                    drop = sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self._name))
-                    await asyncio.wait_for(admin.execute(drop), 2.0)
-                admin.close()
+                try:
+                    async with asyncio.timeout(2.0):
+                        await admin.execute(
+                            sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self._name))
+                        )
+                except (DatabaseError, TimeoutError):
+                    pass  # the next start removes it
+                finally:
+                    admin.close()
 
     # Reading
 
