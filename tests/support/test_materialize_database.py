@@ -80,10 +80,13 @@ def test_relations_come_and_go_and_change(materialize: MaterializeDatabase) -> N
 
 
 def test_a_view_that_fails_is_poisoned(materialize: MaterializeDatabase) -> None:
-    materialize.execute("CREATE TABLE t (id int); CREATE VIEW v AS SELECT 1 / id AS x FROM t; INSERT INTO t VALUES (1)")
+    materialize.execute(
+        "CREATE TABLE t (id int); CREATE VIEW v AS SELECT 1 / id AS x FROM t; INSERT INTO t VALUES (1); CREATE TABLE later AS SELECT 1 AS n"
+    )
     simulator = materialize.simulator
     assert simulator.contents("v") == Counter([("1",)])
-    materialize.execute("INSERT INTO t VALUES (0)")
+    materialize.execute("INSERT INTO t VALUES (0); UPDATE later SET n = 2")
+    assert simulator.contents("later") == Counter([("2",)])  # the others go on
     assert simulator.relation("v").poison == "division by zero"
     assert len(simulator.contents("t")) == 2
     materialize.execute("DELETE FROM t")

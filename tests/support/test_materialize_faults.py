@@ -52,19 +52,28 @@ async def test_a_connection_is_cut_in_the_middle_of_a_message() -> None:
 
 
 async def test_a_stalled_server_says_nothing_until_it_resumes() -> None:
-    async with simulating(tick_seconds=None) as simulator, wire_client(simulator.port) as client:
+    async with (
+        simulating(tick_seconds=None) as simulator,
+        wire_client(simulator.port) as client,
+        wire_client(simulator.port) as other,
+    ):
         simulator.create("t", {"id": "integer"})
         client.query("COPY (SUBSCRIBE t WITH (PROGRESS)) TO STDOUT")
         assert [(await client.message())[0] for _ in range(3)] == ["H", "d", "d"]
         simulator.stall()
+        sent = [session.connection.sent_bytes for session in simulator.sessions]
         time = simulator.insert("t", ("1",))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(message := asyncio.ensure_future(client.message())), 0.05)
         connecting = asyncio.create_task(connect_and_ask(simulator.dsn))
-        await simulator.until(lambda: len(simulator.sessions) == 2)
+        await simulator.until(lambda: len(simulator.sessions) == 3)
+        asking = asyncio.ensure_future(other.answer("SELECT 1"))
+        await simulator.until(lambda: simulator.sessions[1].statements and simulator.sessions[1].status == "I")
+        assert [session.connection.sent_bytes for session in simulator.sessions] == [*sent, 0]
         assert not connecting.done()
         simulator.resume()
         assert (await message)[1].startswith(f"{time}\tf".encode())
+        assert [kind for kind, _ in await asking] == ["T", "D", "C", "Z"]
         assert await connecting == [("1",)]
 
 

@@ -165,9 +165,9 @@ async def test_a_cancel_request_ends_a_fetch_and_the_session_stays() -> None:
         await simulator.until(lambda: session.waiting)
         await cancel_request(simulator.port, session.pid, session.secret)
         assert await fetching == ("57014", "canceling statement due to user request")
+        assert simulator.active_subscribes() == 0
         assert (await client.error("FETCH ALL c"))[0] == "25P02"
         await client.call(client.raw.rollback)
-        assert simulator.active_subscribes() == 0
         await cancel_request(simulator.port, session.pid, session.secret)  # there is nothing to cancel
         assert await client.rows("SELECT 1") == [("1",)]
 
