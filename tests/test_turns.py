@@ -63,21 +63,38 @@ async def test_of_several_works_one_goes_on_in_each_round() -> None:
     assert len(set(rounds)) == len(rounds)
 
 
-async def test_a_work_that_is_cancelled_or_fails_passes_its_turn_on() -> None:
-    async def work(mine: Turns, clock: Clock) -> None:
-        async with mine:
-            while True:
-                clock.now += 0.01
-                await mine.between()
+async def test_a_work_that_fails_passes_its_turn_on() -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with Turns():
+            print(1 / 0)
+    async with asyncio.timeout(5), Turns():
+        pass
+
+
+async def test_a_work_that_is_cancelled_leaves_the_turn_to_whose_it_is() -> None:
+    entered: list[str] = []
+    go_on = asyncio.Event()
+
+    async def work(name: str, clock: Clock) -> None:
+        async with Turns() as mine:
+            entered.append(name)
+            if name == "b":
+                await go_on.wait()
+            clock.now += 0.01
+            await mine.between()
+
+    async def until(count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(entered) < count:
+                await asyncio.sleep(0)
 
     async with stopped_clock() as clock:
-        works = [asyncio.ensure_future(work(Turns(), clock)) for _ in range(3)]
-        for one in works:
-            await asyncio.sleep(0)
-            one.cancel()
-        await asyncio.gather(*works, return_exceptions=True)
-        with pytest.raises(ZeroDivisionError):
-            async with Turns():
-                print(1 / 0)
-        async with asyncio.timeout(5), Turns() as mine:
-            await mine.between()
+        a, b, c = (asyncio.ensure_future(work(name, clock)) for name in "abc")
+        await until(2)
+        a.cancel()  # it waits for its next turn, which is b's
+        with pytest.raises(asyncio.CancelledError):
+            await a
+        assert entered == ["a", "b"]
+        go_on.set()
+        await asyncio.gather(b, c)
+        assert entered == ["a", "b", "c"]

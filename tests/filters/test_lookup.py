@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.filters.test_against_postgres import SIDE
-from tycostream.filters import FilterError, key_lookup
+from tycostream.filters import FilterError, KeyLookup, key_lookup, parse_filter
 from tycostream.model import Column, ColumnType, Relation, Row, Source
 from tycostream.model import ColumnType as T
 
@@ -91,6 +91,13 @@ def test_a_text_that_means_something_else_in_this_column_is_not_taken() -> None:
     assert lookup.candidates({row[0]: row for row in (other, zoned)}) == (zoned,)
     assert lookup.candidates({row[0]: row for row in (other, local)}) == (local,)
     assert lookup.candidates({other[0]: other}) is None
+
+
+def test_a_row_of_one_of_the_texts_must_match() -> None:
+    admits = parse_filter(source_of(T.NUMERIC), {"k0": {"_eq": "2"}})
+    one, two = ("1", "x"), ("2.0", "x")
+    assert KeyLookup(admits, ("1", "2.0"), exact=True).candidates({"1": one, "2.0": two}) == (two,)
+    assert KeyLookup(admits, ("1",), exact=False).candidates({"1": one, "2.0": two}) is None
 
 
 def test_keys_of_several_columns() -> None:
