@@ -375,6 +375,16 @@ async def test_a_query_that_is_replaced_or_stopped_is_not_answered_under_the_old
         assert sorted(message["id"] for message in client.of_type("complete")) == ["a", "b"]
 
 
+async def test_no_keep_alive_follows_a_close() -> None:
+    async with world() as made, connection(made, LEGACY_WS) as client:
+        client.say("connection_init")
+        client.ref.tell(CloseConnection(CloseCode.TRY_AGAIN_LATER))
+        client.ref.tell(KeepAliveDue())
+        client.ref.tell(SocketClosed(1013, None))
+        await until(lambda: not client.ref.is_alive())
+        assert len(client.of_type("ka")) == 1
+
+
 async def test_keep_alives_come_until_the_end_under_the_older_protocol() -> None:
     async with world() as made, connection(made, LEGACY_WS, ping=0.001) as client:
         client.say("connection_init")

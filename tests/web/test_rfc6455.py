@@ -135,12 +135,26 @@ async def test_a_frame_without_a_mask_is_a_protocol_error(
         await assert_refused(server, client)
 
 
-async def test_a_frame_without_a_mask_after_one_with_a_mask_is_a_protocol_error(protocol: str) -> None:
+@pytest.mark.parametrize("masked", [(True, False), (False, True)])
+async def test_one_fragment_without_a_mask_is_a_protocol_error(protocol: str, masked: tuple[bool, bool]) -> None:
     """Section 5.1: every frame."""
     async with serving() as server, raw(server.port, protocol=protocol) as client:
-        client.send(TEXT, b"half", final=False)
-        client.send(CONTINUATION, b"half", masked=False)
+        client.send(TEXT, b"half", final=False, masked=masked[0])
+        client.send(CONTINUATION, b"half", masked=masked[1])
         await assert_refused(server, client)
+
+
+async def test_an_error_of_ours_is_not_called_the_clients(
+    protocol: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Section 7.4.1: 1002 says that the client broke the protocol."""
+    async with serving() as server, raw(server.port, protocol=protocol) as client:
+        inbox = await server.inbox()
+        monkeypatch.setattr(inbox, "texts", None)
+        client.text("{}")
+        assert await client.eof() == b""
+        await inbox.ended()
+        assert "AttributeError" in caplog.text
 
 
 async def test_a_control_frame_of_more_than_125_bytes_is_a_protocol_error(protocol: str) -> None:

@@ -70,7 +70,7 @@ class PatientProtocol(WebSocketProtocol13):
     def _abort(self) -> None:
         if self._lingering is not None:
             return
-        if self._reading is None or self._reading is not asyncio.current_task() or self.server_terminated:
+        if self._reading is None or self._reading is not asyncio.current_task():
             super()._abort()
         else:  # Tornado's word for a frame that it refuses
             self.close(CloseCode.PROTOCOL_ERROR, CloseCode.PROTOCOL_ERROR.reason)
