@@ -151,6 +151,26 @@ async def test_rows_changes_and_queries_reach_the_client(postgres: Database, tmp
             pass
 
 
+@pytest.mark.parametrize("name", NEW + OLD)
+async def test_equal_subscriptions_get_the_rows_each(postgres: Database, tmp_path: Path, name: str) -> None:
+    postgres.execute(TABLE)
+    async with serving(tmp_path, SCHEMA, postgres.environ) as service, client_of(name, service) as client:
+        client.ask("subscribe", "first", SUBSCRIPTION)
+        await client.until(lambda: len(client.updates("first")) == 3)
+        client.ask("subscribe", "second", SUBSCRIPTION)
+        if name == "urql":  # gives both one stream, as docs/clients.md says
+            client.ask("query", "query", QUERY, most=0)
+            await client.until(lambda: client.told("query", "next"))
+            rows = 0
+        else:
+            rows = 3
+        await client.until(lambda: len(client.updates("second")) == rows)
+        await postgres.run("UPDATE trades SET price = 9 WHERE id = 1")
+        await client.until(lambda: ("UPDATE", (1, None, 9)) in client.updates("first"))
+        await client.until(lambda: ("UPDATE", (1, None, 9)) in client.updates("second"))
+        assert (len(client.updates("first")), len(client.updates("second"))) == (4, rows + 1)
+
+
 @pytest.mark.parametrize("name", UNPARSED)
 async def test_a_document_that_is_no_graphql_is_an_error(postgres: Database, tmp_path: Path, name: str) -> None:
     postgres.execute(TABLE)

@@ -230,9 +230,7 @@ class ReplicationStream:
             async with self._altering:
                 try:
                     async with asyncio.timeout(2.0):
-                        await admin.execute(
-                            sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self._name))
-                        )
+                        await admin.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self._name)))
                 except (DatabaseError, TimeoutError):
                     pass  # the next start removes it
                 finally:
