@@ -1,0 +1,24 @@
+"""Webhooks: what a trigger's events say, where they may go, and how they get there."""
+
+from tycostream.triggers.client import Patience
+from tycostream.triggers.delivery import Courier, CourierConfig
+from tycostream.triggers.events import Outcome, Result, Statistics, WebhookEvent
+from tycostream.triggers.payload import EventType, Payload, event_id
+from tycostream.triggers.policy import TargetError, TargetPolicy
+from tycostream.triggers.retry import Schedule
+
+__all__ = [
+    "Courier",
+    "CourierConfig",
+    "EventType",
+    "Outcome",
+    "Patience",
+    "Payload",
+    "Result",
+    "Schedule",
+    "Statistics",
+    "TargetError",
+    "TargetPolicy",
+    "WebhookEvent",
+    "event_id",
+]
