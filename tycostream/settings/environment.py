@@ -201,9 +201,7 @@ class WebhookSettings:
     connect_seconds: float = variable(
         "WEBHOOK_CONNECT_SECONDS", "5", seconds(0.001), "How long connecting to a webhook's host may take."
     )
-    concurrency: int = variable(
-        "WEBHOOK_CONCURRENCY", "64", whole_number(1, 10_000), "Calls of webhooks at one time."
-    )
+    concurrency: int = variable("WEBHOOK_CONCURRENCY", "64", whole_number(1, 10_000), "Calls of webhooks at one time.")
     concurrency_per_endpoint: int = variable(
         "WEBHOOK_CONCURRENCY_PER_ENDPOINT",
         "8",
