@@ -343,6 +343,7 @@ class Courier:
             self._fail(pending, f"{reason}; tried {pending.attempts} times", status)
         else:
             self._delay(pending.lane, now + wait)
+            self._make_room(pending.endpoint)
 
     def _disable(self, pending: Pending, status: int) -> None:
         """410: the webhook is not called again until it is enabled."""
