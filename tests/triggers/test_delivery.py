@@ -274,8 +274,10 @@ async def test_a_failing_endpoint_gets_one_call_at_a_time_until_it_answers(caplo
     async def fault(wire: Wire, _: Received) -> None:
         if mended:
             await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        else:
+            await asyncio.sleep(0.01)  # long enough for another call to come, if there were one
 
-    schedule = Schedule(20, 0.01, 0.01, 60.0)
+    schedule = Schedule(50, 0.001, 0.001, 60.0)
     async with breaking(fault) as breaker, couriers(schedule=schedule, concurrency_per_endpoint=4) as courier:
         for _ in range(8):
             courier.send(told.event(breaker.url("/secret?token=sesame")))
