@@ -28,6 +28,11 @@ def show_columns(relation: Relation) -> Answer:
     return Answer([column(*pair) for pair in names], rows, f"SELECT {len(rows)}")
 
 
+def oid(relation: Relation) -> Answer:
+    """A relation's OID: user objects have numbers from 20000 on (src/pgrepr-consts/src/oid.rs)."""
+    return Answer([column("oid", "oid")], [(str(20_000 + int(relation.id.removeprefix("u"))),)], "SELECT 1")
+
+
 def select(what: str, world: World) -> Answer:
     """SELECT of 1 or of a function without arguments."""
     name, type_name, value = {

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tests.support.materialize import statements as sql
 from tests.support.materialize import wire
-from tests.support.materialize.answers import Answer, cancelled, select, show_columns
+from tests.support.materialize.answers import Answer, cancelled, oid, select, show_columns
 from tests.support.materialize.connection import Connection
 from tests.support.materialize.reading import Cursor, collect, copy_out, stream
 from tests.support.materialize.relations import column
@@ -221,10 +221,10 @@ class Session:
         self._complete("SET" if statement.value is not None else "RESET")
 
     def _read_catalog(self, statement: sql.ShowColumns | sql.Select | sql.SelectOid) -> None:
-        if isinstance(statement, sql.ShowColumns):
+        if isinstance(statement, sql.ShowColumns | sql.SelectOid):
             relation = self.world.resolve(statement.name)
             self._begin_read("SELECT")
-            self._answer(show_columns(relation))
+            self._answer(show_columns(relation) if isinstance(statement, sql.ShowColumns) else oid(relation))
             return
         self._begin_read("SELECT")
         if statement.what == "pg_cancel_backend":

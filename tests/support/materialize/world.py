@@ -53,9 +53,17 @@ class World:
     def drop(self, name: str) -> None:
         """It is gone, and its subscriptions end with an error (test/pgtest-mz/subscribe-dependency-dropped.pt)."""
         relation = self.relation(name)
-        del self._relations[next(key for key, one in self._relations.items() if one is relation)]
+        del self._relations[self._key(relation)]
         for subscription in self._of(relation):
             subscription.end(self._dropped(relation))
+
+    def swap(self, one: str, other: str) -> None:
+        """Exchange the names of two relations, as ALTER ... SWAP does; who follows one of them goes on following it."""
+        first, second = (self._key(self.relation(name)) for name in (one, other))
+        self._relations[first], self._relations[second] = self._relations[second], self._relations[first]
+
+    def _key(self, relation: Relation) -> tuple[str, str]:
+        return next(key for key, one in self._relations.items() if one is relation)
 
     def _dropped(self, relation: Relation) -> SqlError:
         return {
