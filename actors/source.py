@@ -20,7 +20,7 @@ from pykka import ActorRef
 
 from actors.intake import Intake
 from actors.runtime import LoopActor, handles, tell
-from actors.source_memory import SourceMemory
+from actors.source_memory import Audience, SourceMemory
 from actors.source_messages import (
     Attach,
     Attached,
@@ -46,7 +46,7 @@ from tycostream.filters import Filter
 from tycostream.model import Change, Changes, Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
 from tycostream.triggers.watches import Watch
 from tycostream.turns import Turns
-from tycostream.views import Delivery, Delta, Reload, SnapshotReader, Subscription
+from tycostream.views import Delivery, Delta, Derived, Reload, Subscription, Views
 
 log = logging.getLogger("tycostream.source")
 
@@ -86,7 +86,6 @@ class SourceActor(LoopActor):
         self._config = config
         self._memory = memory
         self._cache = memory.cache
-        self._views = memory.views
         self._supervisor = supervisor
         self._state = State.IDLE
         self._reason: str | None = None
@@ -109,8 +108,8 @@ class SourceActor(LoopActor):
     # Life
 
     def on_start(self) -> None:
-        for subscription in [one for one in self._views.subscriptions() if not one.connection.is_alive()]:
-            self._views.remove(subscription)
+        for subscription in [one for one in self._memory.subscriptions() if not one.connection.is_alive()]:
+            self._memory.remove(subscription)
         if self._cache.timestamp is not None:
             self._state, self._reason = State.STALE, "restarted after an error"
         self._tell_state()
@@ -134,11 +133,14 @@ class SourceActor(LoopActor):
     # Subscriptions
 
     @handles(Attach)
-    def _attach(self, message: Attach) -> None:
+    def _attach(self, message: Attach) -> Coroutine[Any, Any, None] | None:
         subscription = message.subscription
         self._stop_lingering()
         if self._cache.timestamp is not None:
             self._flush()
+            if self._lacks_states(subscription):
+                self._waiting[subscription] = None  # so that it is refused, should this end half-way
+                return self._admit_waiting(subscription, self._cache.timestamp)
             self._admit(subscription, self._cache.timestamp)
         elif self._state is State.FAILED:
             self._refuse(subscription, self._unavailable())
@@ -146,17 +148,36 @@ class SourceActor(LoopActor):
             self._waiting[subscription] = None
             if self._state is State.IDLE:
                 self._start_driver()
+        return None
+
+    def _lacks_states(self, subscription: Subscription) -> bool:
+        return subscription.derivation is not None and subscription.derivation not in self._memory.audiences
+
+    async def _admit_waiting(self, subscription: Subscription, timestamp: int) -> None:
+        """Admit a subscription; the states that nobody has asked for yet are worked out first. Meanwhile this actor's
+        inbox waits."""
+        derivation = subscription.derivation
+        if derivation is not None and self._lacks_states(subscription):
+            derived = Derived(derivation)
+            rows = self._cache.frozen()
+            for start in range(0, len(rows), SLICE_ROWS):
+                derived.look_at(rows[start : start + SLICE_ROWS])
+                await asyncio.sleep(0)
+            self._memory.audiences[derivation] = Audience(derived)
+        del self._waiting[subscription]
+        self._admit(subscription, timestamp)
 
     def _admit(self, subscription: Subscription, timestamp: int) -> None:
-        reader = SnapshotReader(self.source, self._cache.frozen(), timestamp, subscription.filter)
-        if tell(subscription.connection, Attached(subscription, reader)):
-            self._views.add(subscription)
+        reader = self._memory.snapshot(subscription, timestamp)
+        self._memory.add(subscription)
+        if not tell(subscription.connection, Attached(subscription, reader)):
+            self._memory.remove(subscription)
 
     @handles(Detach)
     def _detach(self, message: Detach) -> None:
         subscription = message.subscription
         self._waiting.pop(subscription, None)
-        self._views.remove(subscription)
+        self._memory.remove(subscription)
         self._linger_if_unused()
 
     # Triggers
@@ -292,6 +313,7 @@ class SourceActor(LoopActor):
             reload.finish()
             if self._cache.timestamp is None:
                 self._cache.load(reload.rows, reload.timestamp)
+                self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
             else:
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
             self._reload = None
@@ -321,9 +343,8 @@ class SourceActor(LoopActor):
         self._memory.route(deltas, timestamp)
 
     async def _serve_waiting(self, timestamp: int) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for subscription in waiting:
-            self._admit(subscription, timestamp)
+        for subscription in list(self._waiting):
+            await self._admit_waiting(subscription, timestamp)
         questions, self._questions = self._questions, {}
         for question, message in questions.items():
             self.spawn(_answer(question, self._candidates(message), message.filter))
@@ -345,7 +366,7 @@ class SourceActor(LoopActor):
     def _flush(self) -> None:
         """Tell every connection once of all that its subscriptions have to hear."""
         by_connection: dict[ActorRef[Any], list[tuple[Subscription, Delivery]]] = {}
-        for group, delivery in self._views.flush():
+        for group, delivery in self._memory.flush():
             for subscription in group.subscriptions:
                 told = by_connection.get(subscription.connection)
                 if told is None:
@@ -490,16 +511,29 @@ class SourceActor(LoopActor):
             "waiting": len(self._waiting),
             "triggers": len(self._memory.watches),
             "rows_fired": self._memory.watches.fired_rows,
-            "subscriptions": sum(len(group.subscriptions) for view in self._views for group in view.groups.values()),
-            "views": [
+            "subscriptions": sum(1 for _ in self._memory.subscriptions()),
+            "views": _views_told(self._memory.views),
+            "derivations": [
                 {
-                    "filter": view.filter.to_json(),
-                    "subscriptions": sum(len(group.subscriptions) for group in view.groups.values()),
-                    "selections": len(view.groups),
+                    "rules": derivation.to_json(),
+                    "rows_in_a_state": audience.derived.rows_in_a_state,
+                    "evaluated": audience.derived.evaluated,
+                    "views": _views_told(audience.views),
                 }
-                for view in islice(self._views, 100)
+                for derivation, audience in islice(self._memory.audiences.items(), 20)
             ],
         }
+
+
+def _views_told(views: Views) -> list[dict[str, Any]]:
+    return [
+        {
+            "filter": view.filter.to_json(),
+            "subscriptions": sum(len(group.subscriptions) for group in view.groups.values()),
+            "selections": len(view.groups),
+        }
+        for view in islice(views, 100)
+    ]
 
 
 def _describe(error: Exception) -> str:

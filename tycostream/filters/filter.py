@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from weakref import WeakValueDictionary
 
 from tycostream.filters.compile import Predicate, compile_predicate
 from tycostream.filters.parse import parse
-from tycostream.filters.tree import TRUE, Node
+from tycostream.filters.tree import TRUE, Node, columns_of
 from tycostream.model import Row, Source
 
 
@@ -23,6 +23,16 @@ class Filter:
         self.matches: Predicate = _every_row if node == TRUE else compile_predicate(source, node)
         self._where = where
         self._hash = hash((source, node))
+
+    @property
+    def reads(self) -> int:
+        """The columns on which the truth depends, as a bitmask; worked out at each asking."""
+        return columns_of(self.node)
+
+    def columns(self) -> Iterator[str]:
+        """The names of those columns."""
+        reads = self.reads
+        return (column.name for index, column in enumerate(self.source.columns) if reads >> index & 1)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (

@@ -34,8 +34,9 @@ class Limits:
 
     tokens: words and signs of its text. nesting: brackets of any kind within one another. depth: selection sets within
     one another, aliases and fields: of one operation, all counted through its fragments. roots: fields of the query
-    itself, each of which may read a whole source. digits: characters of a number (Python reads long ones in quadratic
-    time). Validation costs about the square of the fields where all have the same response key.
+    itself, each of which may read a whole source. rules: of one calculated field, in one argument. digits: characters
+    of a number (Python reads long ones in quadratic time). Validation costs about the square of the fields where all
+    have the same response key.
     """
 
     tokens: int = 10_000
@@ -45,6 +46,7 @@ class Limits:
     fields: int = 500
     digits: int = 400
     roots: int = 20
+    rules: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,15 @@ from typing import Any, Protocol
 
 from graphql import DocumentNode, FieldNode, GraphQLError, GraphQLSchema, execute
 
-from tycostream.filters import Filter, KeyLookup
+from tycostream.filters import Filter, KeyLookup, parse_filter
 from tycostream.graphql.encoding import Decode, decoder
 from tycostream.graphql.errors import BAD_USER_INPUT, INTERNAL, UNAVAILABLE, UnavailableError, formatted
 from tycostream.graphql.rendering import Field
+from tycostream.graphql.rules import extended
 from tycostream.graphql.sorting import SortKey, sort_rows
 from tycostream.model import Row, Source
 from tycostream.turns import Turns
+from tycostream.views.derived import Derivation
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +52,23 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class RowsPlan:
-    """One field of a query that reads rows: a list of them, or the one of a key."""
+    """One field of a query that reads rows: a list of them, or the one of a key; with the states that `derivation`
+    gives them, where there is one."""
 
     key: str
     node: FieldNode
     source: Source
     fields: tuple[Field, ...]
     wanted: Slice | KeyLookup
+    derivation: Derivation | None = None
+
+    @property
+    def reads(self) -> Filter | KeyLookup:
+        """What is asked of the source, which knows of the database's columns alone."""
+        if isinstance(self.wanted, KeyLookup):
+            return self.wanted
+        condition = self.wanted.filter
+        return condition if condition.source is self.source else parse_filter(self.source, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,7 @@ async def execute_query(schema: GraphQLSchema, reader: RowReader, prepared: Prep
     if len(prepared.rows) < len(prepared.keys):
         data, errors = await _delegate(schema, prepared)
     # Asked for together, so that the fields of one source show one moment; sorted and written one after the other
-    reads = await asyncio.gather(*(_read(reader, plan.wanted) for plan in prepared.rows), return_exceptions=True)
+    reads = await asyncio.gather(*(_read(reader, plan.reads) for plan in prepared.rows), return_exceptions=True)
     for plan, read in zip(prepared.rows, reads, strict=True):
         if data is None:
             break
@@ -107,9 +119,9 @@ async def _delegate(
     return result.data, [_told(error.original_error or error, error) for error in result.errors or ()]
 
 
-async def _read(reader: RowReader, wanted: Slice | KeyLookup) -> Sequence[Row]:
-    if isinstance(wanted, Slice):
-        return await reader.rows(wanted.filter)
+async def _read(reader: RowReader, wanted: Filter | KeyLookup) -> Sequence[Row]:
+    if isinstance(wanted, Filter):
+        return await reader.rows(wanted)
     row = await reader.row(wanted)
     return () if row is None else (row,)
 
@@ -117,10 +129,12 @@ async def _read(reader: RowReader, wanted: Slice | KeyLookup) -> Sequence[Row]:
 async def _result(plan: RowsPlan, rows: Sequence[Row]) -> object:
     members = _members(plan)
     wanted = plan.wanted
-    if isinstance(wanted, KeyLookup):
-        return _object(members, rows[0]) if rows else None
     objects: list[dict[str, object]] = []
     async with Turns() as turns:
+        if plan.derivation is not None:
+            rows = await extended(rows, plan.derivation, _not_asked(plan), turns)
+        if isinstance(wanted, KeyLookup):
+            return _object(members, rows[0]) if rows else None
         chosen = await sort_rows(rows, wanted.sort_key, wanted.offset, wanted.end, turns)
         for start in range(0, len(chosen), _ROWS_AT_A_TIME):
             objects += [_object(members, row) for row in chosen[start : start + _ROWS_AT_A_TIME]]
@@ -128,11 +142,17 @@ async def _result(plan: RowsPlan, rows: Sequence[Row]) -> object:
     return objects
 
 
+def _not_asked(plan: RowsPlan) -> Filter | None:
+    """The condition that speaks of calculated fields, which the source could not be asked."""
+    wanted = plan.wanted
+    return wanted.filter if isinstance(wanted, Slice) and wanted.filter.source is not plan.source else None
+
+
 _Member = tuple[str, Decode, int]
 
 
 def _members(plan: RowsPlan) -> list[_Member]:
-    source = plan.source
+    source = plan.source.extended
     members: list[_Member] = []
     for field in plan.fields:
         position = source.positions.get(field.name)
