@@ -272,6 +272,12 @@ async def test_queries_calculate_states_of_the_rows_as_they_are(
     assert found == {"positions": [{"id": id_, "risk": risk} for id_, risk in expected]}
 
 
+async def test_rows_can_be_in_the_order_of_a_field_that_nobody_gives_rules_for() -> None:
+    assert await answer("{ positions(order_by: {risk: asc}, limit: 2) { id } }") == {
+        "positions": [{"id": 1}, {"id": 2}]
+    }
+
+
 async def test_a_row_by_its_key_has_its_state() -> None:
     text = "{ a: positions_by_pk(id: 3, %s) { risk trend } b: positions_by_pk(id: 3) { id } c: positions_by_pk(id: 9) { risk } }"
     assert await answer(text % RULES) == {"a": {"risk": "critical", "trend": None}, "b": {"id": 3}, "c": None}
