@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tornado.httpclient import AsyncHTTPClient
 
+from tests.support.client import connected
 from tests.support.postgres import Database
 from tests.support.service import serving
 from tycostream.filters import OPERATORS
@@ -22,6 +24,7 @@ from tycostream.web.close_codes import CloseCode
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
+CALCULATED = ROOT / "docs" / "calculated-states.md"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 TABLES = """
@@ -73,7 +76,9 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "guide.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs" / "guide.md", CALCULATED], ids=lambda page: page.name
+)
 def test_examples_of_graphql_are_valid_for_the_examples_of_schema_files(page: Path, tmp_path: Path) -> None:
     text = page.read_text()
     engine = Engine(load_schema(schema_of(text, tmp_path)), Limits(), rows=None)  # type: ignore[arg-type]
@@ -82,6 +87,40 @@ def test_examples_of_graphql_are_valid_for_the_examples_of_schema_files(page: Pa
     for example in examples:
         query = json.loads(example)["query"] if example.startswith('{"') else example
         assert isinstance(engine.prepare(query, None, None), SubscriptionPlan | PreparedQuery)
+
+
+async def test_states_are_as_the_page_on_them_says(postgres: Database, tmp_path: Path) -> None:
+    text = CALCULATED.read_text()
+    schema = schema_of(text, tmp_path).read_text()
+    first, remembered, query = blocks(text, "graphql")
+    walk = re.findall(r"^\| (\d+|NULL) \| (null|`\w+`) \|", text, re.MULTILINE)
+    assert len(walk) == 10
+    postgres.execute("CREATE TABLE positions (id int PRIMARY KEY, symbol text, value float8)")
+    postgres.execute("INSERT INTO positions VALUES (1, 'A', 6000), (2, 'B', 20000), (3, 'C', NULL)")
+    async with serving(tmp_path, schema, postgres.environ) as service, connected(service.port) as client:
+        positions = await client.subscribe(remembered)
+        for value, state in walk:
+            await postgres.run(f"UPDATE positions SET value = {value} WHERE id = 1")
+            wanted = {"id": 1, "value": None if value == "NULL" else float(value), "risk_level": _named(state)}
+            await client.until(lambda wanted=wanted: positions.rows.get((1,)) == wanted)
+        dangerous = await client.subscribe(first.replace("fields", "fields timestamp"))
+        await client.until(lambda: dangerous.rows)
+        await postgres.run("UPDATE positions SET value = 6000 WHERE id = 1")
+        await postgres.run("UPDATE positions SET value = 10001 WHERE id = 1")
+        await postgres.run("UPDATE positions SET value = 5000 WHERE id = 1")
+        await client.until(lambda: len(dangerous.messages) == 4)
+        assert [(one["operation"], one["fields"]) for one in dangerous.messages[2:]] == [
+            ("UPDATE", ["value", "risk_level"]), ("DELETE", ["id", "symbol", "value", "risk_level"]),
+        ]  # fmt: skip
+        answer = await AsyncHTTPClient().fetch(
+            f"http://127.0.0.1:{service.port}/graphql", method="POST", body=json.dumps({"query": query}),
+            headers={"Content-Type": "application/json"},
+        )  # fmt: skip
+        assert json.loads(answer.body)["data"] == {"positions": [{"id": 2, "risk_level": "critical"}]}
+
+
+def _named(state: str) -> str | None:
+    return None if state == "null" else state.strip("`")
 
 
 async def test_the_python_client_of_the_guide_gets_rows(postgres: Database, tmp_path: Path) -> None:
