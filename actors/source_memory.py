@@ -32,6 +32,16 @@ class SourceMemory:
         """Whether somebody needs the rows to be kept up to date."""
         return bool(len(self.views) or len(self.watches) or self.unseen)
 
+    def stop_watch(self, watch: Watch) -> None:
+        """Watch no more."""
+        self.unseen.pop(watch, None)
+        self.watches.remove(watch)
+
+    def drop_ended(self) -> None:
+        """Stop the watches of which nobody could be told that they are to end."""
+        for watch in [one for one in (*self.watches, *self.unseen) if one.ended]:
+            self.stop_watch(watch)
+
     def route(self, deltas: list[Delta], timestamp: int) -> None:
         """Note what the changes mean to everybody; it is told at the next flush."""
         self.undelivered.extend(deltas)

@@ -16,15 +16,16 @@ from graphql import (
 )
 from graphql.execution import VariableValues
 
-from tycostream.filters import Filter, FilterError, KeyLookup, key_lookup, parse_filter
+from tycostream.filters import Filter, FilterError, KeyLookup, dotted, key_lookup, parse_filter
 from tycostream.graphql.documents import Document, Documents
-from tycostream.graphql.errors import BAD_USER_INPUT, dotted, refused
+from tycostream.graphql.errors import BAD_USER_INPUT, refused
 from tycostream.graphql.fields import collect_fields, field_tree
 from tycostream.graphql.limits import Limits, check_roots
 from tycostream.graphql.ordering import parse_order, sort_key
 from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice, execute_query
 from tycostream.graphql.rendering import Selection
 from tycostream.graphql.schema import build_schema, by_key_name
+from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
 
 _MOST_ERRORS = 20
@@ -43,12 +44,15 @@ class SubscriptionPlan:
 class Engine:
     """Prepares and executes requests against the catalog's schema."""
 
-    def __init__(self, catalog: Catalog, limits: Limits, rows: RowReader) -> None:
+    def __init__(
+        self, catalog: Catalog, limits: Limits, rows: RowReader, triggers: TriggerService | None = None
+    ) -> None:
         self.schema = build_schema(catalog)
         self._sources = catalog.sources
         self._by_key = {by_key_name(source): source for source in catalog.sources.values()}
         self._limits = limits
         self._rows = rows
+        self._triggers = triggers
         self._documents = Documents(self.schema, limits)
         self._constant: WeakKeyDictionary[Document, SubscriptionPlan | PreparedQuery] = WeakKeyDictionary()
         self._selections: WeakValueDictionary[tuple[object, ...], Selection] = WeakValueDictionary()
@@ -70,7 +74,7 @@ class Engine:
 
     async def execute(self, prepared: PreparedQuery) -> dict[str, object]:
         """The response: `data`, and `errors` where there are any."""
-        return await execute_query(self.schema, self._rows, prepared)
+        return await execute_query(self.schema, self._rows, self._triggers, prepared)
 
     def _plan(self, document: Document, variables: dict[str, Any]) -> SubscriptionPlan | PreparedQuery:
         operation = document.operation
@@ -84,7 +88,9 @@ class Engine:
             ((key, nodes),) = fields.items()
             return self._plan_subscription(document, key, nodes, values)
         check_roots(len(fields), self._limits)
-        rows = [self._plan_rows(document, key, nodes, values, variables) for key, nodes in fields.items()]
+        rows = []
+        if operation.operation is OperationType.QUERY:
+            rows = [self._plan_rows(document, key, nodes, values, variables) for key, nodes in fields.items()]
         name = operation.name.value if operation.name else None
         return PreparedQuery(document.tree, name, variables, tuple(fields), tuple(plan for plan in rows if plan))
 

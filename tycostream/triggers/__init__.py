@@ -1,4 +1,4 @@
-"""Triggers: what they watch for (watches.py), what their webhooks are told, where these may be, and how it gets there."""
+"""Triggers: what they watch for (watches.py), and what their webhooks are told and how it gets there."""
 
 from tycostream.triggers.client import Patience
 from tycostream.triggers.delivery import Courier, CourierConfig
