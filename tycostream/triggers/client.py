@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.tcpclient import TCPClient
 
 LARGEST_HEAD = 16 * 1024
@@ -61,11 +62,11 @@ class Client:
         except TimeoutError as error:
             if not answer.complete:
                 raise TimeoutError(str(error) or f"no answer within {self._patience.request:g} s") from None
-        except OSError:  # StreamClosedError is one
+        except StreamClosedError as error:
             if not answer.complete:
-                raise
+                raise _explained(error) from None
         if answer.line is None:
-            raise OSError("the connection was closed, or what came was no HTTP, before there was an answer")
+            raise OSError("what came was no answer in HTTP")
         return HTTPResponse(request, answer.line.code, answer.headers, reason=answer.line.reason)
 
     async def _exchange(self, request: HTTPRequest, answer: _Answer) -> None:
@@ -96,6 +97,15 @@ class Client:
             await connection.read_response(answer)
         finally:
             stream.close()
+
+
+def _explained(error: StreamClosedError) -> OSError:
+    real = error.real_error
+    if isinstance(real, OSError):
+        return real
+    if isinstance(real, UnsatisfiableReadError):
+        return OSError(f"the head of the answer is larger than {LARGEST_HEAD} bytes")
+    return OSError("the connection was closed before there was an answer")
 
 
 class _Answer(HTTPMessageDelegate):

@@ -343,6 +343,7 @@ class Courier:
             self._fail(pending, f"{reason}; tried {pending.attempts} times", status)
         else:
             self._delay(pending.lane, now + wait)
+            self._make_room(pending.endpoint)
 
     def _disable(self, pending: Pending, status: int) -> None:
         """410: the webhook is not called again until it is enabled."""
@@ -398,8 +399,7 @@ def _gone(attempts: int, status: int | None = None) -> Outcome:
 
 
 def _explained(error: OSError) -> str:
-    """The error for people. Errors of streams say nothing themselves."""
-    real = getattr(error, "real_error", None) or error
-    if isinstance(real, ssl.SSLCertVerificationError):
-        return f"its certificate can't be trusted: {real.verify_message}"
-    return str(getattr(real, "strerror", None) or real) or type(real).__name__
+    """The error for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate can't be trusted: {error.verify_message}"
+    return error.strerror or str(error) or type(error).__name__

@@ -143,6 +143,7 @@ class Endpoint:
         else:
             lane.events.remove(pending)
         if not lane.events:
+            lane.standing = Standing.BUSY  # it is gone: neither ready nor waiting for its time
             self.ready.pop(lane, None)
             del self.lanes[lane.key]
         elif first and lane.standing is not Standing.READY:

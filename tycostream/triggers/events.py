@@ -59,9 +59,9 @@ class Statistics:
     """What has become of an owner's or an endpoint's events.
 
     `waiting` and `in_flight` are of this moment, the others count since the start. `last_status` and `last_error` are
-    those of the latest attempt; `last_error` is None after a success. `dropped` counts whatever was neither delivered nor
-    failed: too many waited, the webhook was disabled, the owner forgotten. `disabled` holds the webhooks that answered 410:
-    how many they are, for their URLs may be secrets.
+    those of the latest attempt; `last_error` is None after a success. `dropped` counts whatever was neither delivered
+    nor failed: too many waited, the webhook was disabled, the owner forgotten. `disabled` is how many webhooks have
+    answered 410 (their URLs may be secrets).
     """
 
     waiting: int = 0
