@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, Protocol
 
 from graphql import (
+    GRAPHQL_MAX_INT,
     GraphQLArgument,
     GraphQLBoolean,
     GraphQLEnumType,
@@ -34,8 +35,9 @@ from tycostream.triggers.status import TriggerStatus
 
 Info = GraphQLResolveInfo[Any]
 
+SOME_KEYS = 100
 MOST_KEYS = 1000
-"""Rows that `fired_rows` lists at one time."""
+"""Rows that `fired_rows` lists at one time: unless something else is wished, and at most."""
 
 
 class TriggerService(Protocol):
@@ -190,6 +192,9 @@ def _trigger_type() -> GraphQLObjectType:
     def field(type_: GraphQLOutputType, description: str, value: Callable[[TriggerStatus], object]) -> GraphQLField:
         return GraphQLField(type_, resolve=lambda status, _info: value(status), description=description)
 
+    def count(description: str, value: Callable[[TriggerStatus], int]) -> GraphQLField:
+        return field(_COUNT, description, lambda status: min(value(status), GRAPHQL_MAX_INT))
+
     return GraphQLObjectType(
         "Trigger",
         {
@@ -224,22 +229,18 @@ def _trigger_type() -> GraphQLObjectType:
                 "When a row last came to be fired, told or not.",
                 lambda one: None if one.last_fired_at is None else written(one.last_fired_at),
             ),
-            "fired": field(_COUNT, "How often a row came to be fired, told or not.", lambda one: one.fired),
-            "cleared": field(_COUNT, "How often a row ceased to be fired, told or not.", lambda one: one.cleared),
-            "suppressed": field(
-                _COUNT,
+            "fired": count("How often a row came to be fired, told or not.", lambda one: one.fired),
+            "cleared": count("How often a row ceased to be fired, told or not.", lambda one: one.cleared),
+            "suppressed": count(
                 "FIREs and CLEARs that were not told: it was disabled, or the row's cooldown had not passed.",
                 lambda one: one.suppressed,
             ),
-            "delivered": field(_COUNT, "Events that the webhook accepted.", lambda one: one.sent.delivered),
-            "failed": field(
-                _COUNT, "Events that the webhook refused for good, or too often.", lambda one: one.sent.failed
+            "delivered": count("Events that the webhook accepted.", lambda one: one.sent.delivered),
+            "failed": count("Events that the webhook refused for good, or too often.", lambda one: one.sent.failed),
+            "dropped": count(
+                "Events given up: too many waited, or the webhook answered 410.", lambda one: one.sent.dropped
             ),
-            "dropped": field(
-                _COUNT, "Events given up: too many waited, or the webhook answered 410.", lambda one: one.sent.dropped
-            ),
-            "waiting": field(
-                _COUNT,
+            "waiting": count(
                 "Events on their way, those that are tried again included.",
                 lambda one: one.sent.waiting + one.sent.in_flight,
             ),
@@ -249,14 +250,12 @@ def _trigger_type() -> GraphQLObjectType:
                 "Why the last attempt failed; null after one that did not.",
                 lambda one: one.sent.last_error,
             ),
-            "fired_count": field(_COUNT, "How many rows are fired now.", lambda one: one.fired_count),
+            "fired_count": count("How many rows are fired now.", lambda one: one.fired_count),
             "fired_rows": GraphQLField(
                 GraphQLNonNull(_TEXTS),
                 {
-                    "limit": GraphQLArgument(
-                        GraphQLNonNull(GraphQLInt), default_value=100, description=f"At most {MOST_KEYS}."
-                    ),
-                    "offset": GraphQLArgument(GraphQLNonNull(GraphQLInt), default_value=0),
+                    "limit": GraphQLArgument(GraphQLInt, default_value=SOME_KEYS, description=f"At most {MOST_KEYS}."),
+                    "offset": GraphQLArgument(GraphQLInt, default_value=0),
                 },
                 resolve=_fired_rows,
                 description="The keys of the rows that are fired now, each as a JSON object of its columns, those that "
@@ -272,7 +271,8 @@ def written(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def _fired_rows(status: TriggerStatus, _info: Info, limit: int, offset: int) -> list[str]:
+def _fired_rows(status: TriggerStatus, _info: Info, limit: int | None, offset: int | None) -> list[str]:
+    limit, offset = SOME_KEYS if limit is None else limit, offset or 0
     if not 0 <= limit <= MOST_KEYS:
         raise TriggerError(Code.BAD_USER_INPUT, f'"limit": {limit} is not between 0 and {MOST_KEYS}')
     if offset < 0:
