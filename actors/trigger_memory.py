@@ -59,6 +59,7 @@ class TriggerMemory:
     def status(self, outlet: Outlet, fired_keys: Collection[Key] | None = None) -> TriggerStatus:
         """How it stands. `fired_keys` are those of this moment where it is about to forget them."""
         keys = self.watch.fired if fired_keys is None else fired_keys
+        sent = outlet.statistics(self)
         return TriggerStatus(
             definition=self.definition,
             enabled=self.telling.enabled,
@@ -70,7 +71,8 @@ class TriggerMemory:
             fired=self.fired,
             cleared=self.cleared,
             suppressed=self.suppressed,
-            sent=outlet.statistics(self),
+            sent=sent,
+            waiting=sent.waiting + sent.in_flight + len(self.watch.crossings),
             fired_count=len(keys),
             fired_keys=keys,
         )

@@ -242,7 +242,7 @@ def _trigger_type() -> GraphQLObjectType:
             ),
             "waiting": count(
                 "Events on their way, those that are tried again included.",
-                lambda one: one.sent.waiting + one.sent.in_flight,
+                lambda one: one.waiting,
             ),
             "last_status": field(GraphQLInt, "The webhook's last HTTP status.", lambda one: one.sent.last_status),
             "last_error": field(

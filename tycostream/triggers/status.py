@@ -36,7 +36,8 @@ class TriggerStatus:
     """The counts and moments of a trigger.
 
     `fired` and `cleared` count crossings, told or not; `suppressed` those that were not told, because the trigger was
-    disabled or a row's cooldown had not passed. `sent` says what became of the others. `watching`: its rows are there,
+    disabled or a row's cooldown had not passed. `sent` says what became of the others. `waiting` are those that have no
+    outcome yet, with the crossings that the trigger's actor has not come to. `watching`: its rows are there,
     and are watched. `fired_keys` are the rows that are fired now, in the order in which they came to be.
     """
 
@@ -51,5 +52,6 @@ class TriggerStatus:
     cleared: int
     suppressed: int
     sent: Statistics
+    waiting: int
     fired_count: int
     fired_keys: Collection[Key]
