@@ -106,9 +106,7 @@ def _condition(source: Source, name: str, where: Mapping[str, object]) -> Filter
 
 
 def _written(where: Mapping[str, object]) -> str:
-    """The expression as JSON. What compares as text alone may hold half of a surrogate pair: it is replaced."""
-    text = json.dumps(where, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace").decode()
+    return json.dumps(where, ensure_ascii=False, separators=(",", ":"))
 
 
 def _checked_fields(source: Source, fields: Sequence[str] | None) -> tuple[str, ...] | None:
