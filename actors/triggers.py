@@ -6,7 +6,7 @@ A name is taken and given back here, in one step each; the actors are the superv
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -63,9 +63,10 @@ class TriggerRegistry:
         memory = self._triggers.get(source, {}).get(name)
         return None if memory is None else memory.status(self._outlet)
 
-    def all_of(self, source: Source) -> list[TriggerStatus]:
-        """The source's triggers, in the order in which they were created."""
-        return [memory.status(self._outlet) for memory in self._triggers.get(source, {}).values()]
+    def all_of(self, source: Source) -> Iterator[TriggerStatus]:
+        """The source's triggers, in the order in which they were created, each as it stands when it is asked for."""
+        for memory in list(self._triggers.get(source, {}).values()):
+            yield memory.status(self._outlet)
 
     # What clients do
 

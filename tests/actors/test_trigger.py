@@ -454,7 +454,7 @@ async def test_no_trigger_is_made_while_the_service_is_being_stopped() -> None:
         with pytest.raises(TriggerError) as raised:
             await h.create()
         assert raised.value.code is Code.UNAVAILABLE
-        assert h.registry.all_of(SOURCE) == []
+        assert list(h.registry.all_of(SOURCE)) == []
         h.world.stop = _nothing  # type: ignore[method-assign]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Protocol
@@ -32,6 +32,7 @@ from tycostream.model import Key, Source
 from tycostream.triggers.codes import Code, TriggerError
 from tycostream.triggers.definition import LONGEST_NAME, OnCreate
 from tycostream.triggers.status import TriggerStatus
+from tycostream.turns import Turns
 
 Info = GraphQLResolveInfo[Any]
 
@@ -46,8 +47,8 @@ class TriggerService(Protocol):
     def find(self, source: Source, name: str) -> TriggerStatus | None:
         """The trigger of that name."""
 
-    def all_of(self, source: Source) -> Sequence[TriggerStatus]:
-        """The source's triggers."""
+    def all_of(self, source: Source) -> Iterator[TriggerStatus]:
+        """The source's triggers, each as it stands when it is asked for."""
 
     async def create(self, source: Source, wish: Mapping[str, Any]) -> TriggerStatus:
         """Create the trigger that a `<source>TriggerInput` describes."""
@@ -100,8 +101,11 @@ class TriggerTypes:
         def find(_root: object, info: Info, name: str) -> TriggerStatus | None:
             return _service(info).find(source, name)
 
-        def all_of(_root: object, info: Info) -> Sequence[TriggerStatus]:
-            return _service(info).all_of(source)
+        async def all_of(_root: object, info: Info) -> AsyncIterator[TriggerStatus]:
+            async with Turns() as turns:  # there may be thousands, and graphql-core writes each as it comes
+                for status in _service(info).all_of(source):
+                    yield status
+                    await turns.between()
 
         return {
             f"{source.name}_triggers": GraphQLField(
