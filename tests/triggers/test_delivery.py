@@ -15,7 +15,7 @@ import pytest
 import tycostream
 from tests.support.receiver import Answer, Received, Wire, breaking, certificates, receiving, refusing
 from tests.triggers.support import WAIT, Told, couriers
-from tycostream.triggers import Courier, Outcome, Patience, Result, Schedule, Statistics, TargetPolicy
+from tycostream.triggers import Courier, Outcome, Patience, Result, Schedule, Statistics, TargetPolicy, WebhookEvent
 
 ALWAYS_LONGEST = Schedule(attempts=4, least=0.1, most=2.0, max_age=60.0, chance=lambda: 1.0)
 
@@ -274,8 +274,10 @@ async def test_a_failing_endpoint_gets_one_call_at_a_time_until_it_answers(caplo
     async def fault(wire: Wire, _: Received) -> None:
         if mended:
             await wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        else:
+            await asyncio.sleep(0.01)  # long enough for another call to come, if there were one
 
-    schedule = Schedule(20, 0.01, 0.01, 60.0)
+    schedule = Schedule(50, 0.001, 0.001, 60.0)
     async with breaking(fault) as breaker, couriers(schedule=schedule, concurrency_per_endpoint=4) as courier:
         for _ in range(8):
             courier.send(told.event(breaker.url("/secret?token=sesame")))
@@ -515,6 +517,26 @@ async def test_an_outcome_may_send_the_next_event() -> None:
 
         courier.send(type(event)(event.url, event.body, "id", 1, 1, again))
         assert (await told.one()).result is Result.DELIVERED
+
+
+async def test_outcomes_that_lead_to_others_leave_the_loop_its_turns() -> None:
+    told = 0
+
+    def again(event: WebhookEvent, _: Outcome) -> None:
+        nonlocal told
+        told += 1
+        if told < 100:
+            courier.send(event)
+
+    async with couriers() as courier:
+        await courier.close(0)
+        courier.send(WebhookEvent("http://127.0.0.1:9/", b"", "id", 1, 1, again))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert 1 <= told <= 3
+        async with asyncio.timeout(WAIT):
+            while told < 100:
+                await asyncio.sleep(0)
 
 
 async def test_statistics() -> None:

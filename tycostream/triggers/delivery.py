@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 
 from tornado.httpclient import HTTPRequest, HTTPResponse
@@ -80,6 +81,7 @@ class Courier:
         self._resolver = GuardedResolver(policy=config.policy, look_up=look_up)
         self._tcp = TCPClient(resolver=self._resolver)
         self._tls = tls or ssl.create_default_context()
+        self._checked = lru_cache(maxsize=4096)(config.policy.check_url)
         self._endpoints: dict[str, Endpoint] = {}
         self._owners: dict[Hashable, Account] = {}
         self._everything = Account()
@@ -108,7 +110,7 @@ class Courier:
         if owner is None:
             owner = self._owners[event.owner] = Account()
         try:
-            endpoint = self._endpoint(self._config.policy.check_url(event.url))
+            endpoint = self._endpoint(self._checked(event.url))
         except TargetError as error:
             owner.failed += 1
             owner.last_error = str(error)
