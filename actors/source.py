@@ -33,6 +33,7 @@ from actors.source_messages import (
     LingerOver,
     ReadRows,
     Refused,
+    ShowRow,
     SourceStateChanged,
     SourceUnavailableError,
     StartDriver,
@@ -100,6 +101,8 @@ class SourceActor(LoopActor):
         self._failures = 0
         self._waiting: dict[Subscription, None] = {}
         self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
+        self._looking: dict[Watch, asyncio.Future[bool]] = {}
+        """Whom to tell that their first rows have been looked at."""
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: asyncio.TimerHandle | None = None
         self._lag: float | None = None
@@ -110,6 +113,7 @@ class SourceActor(LoopActor):
     def on_start(self) -> None:
         for subscription in [one for one in self._memory.subscriptions() if not one.connection.is_alive()]:
             self._memory.remove(subscription)
+        self._memory.drop_ended()
         if self._cache.timestamp is not None:
             self._state, self._reason = State.STALE, "restarted after an error"
         self._tell_state()
@@ -120,6 +124,8 @@ class SourceActor(LoopActor):
         self._stop_driver()
         self._cancel_timers()
         self._fail_questions(f"source {self.source.name} is being stopped")
+        for watch in list(self._looking):
+            self._forget_looking(watch)
 
     def on_failure(self, *_error: object) -> None:
         self._memory.roll_back()
@@ -144,6 +150,7 @@ class SourceActor(LoopActor):
             self._admit(subscription, self._cache.timestamp)
         elif self._state is State.FAILED:
             self._refuse(subscription, self._unavailable())
+            self._linger_if_unused()
         else:
             self._waiting[subscription] = None
             if self._state is State.IDLE:
@@ -183,36 +190,54 @@ class SourceActor(LoopActor):
     # Triggers
 
     @handles(StartWatch)
-    def _start_watch(self, message: StartWatch) -> Coroutine[Any, Any, None] | None:
+    def _start_watch(self, message: StartWatch) -> Coroutine[Any, Any, bool] | asyncio.Future[bool] | bool:
         watch = message.watch
         self._stop_lingering()
-        if watch in self._memory.watches:  # its actor is a new one
+        unseen = self._memory.unseen
+        if watch in self._memory.watches and watch not in unseen:  # its actor is a new one
             tell(watch.receiver, CrossingsWait())
-            return None
-        if self._cache.timestamp is not None:
+            return True
+        if watch not in unseen and self._cache.timestamp is not None:
             self._flush()
             return self._watch(watch, self._cache.timestamp, fire=message.fire_existing)
-        self._memory.unseen[watch] = message.fire_existing
+        unseen.setdefault(watch, message.fire_existing)
+        if self._state is State.FAILED:
+            return False
         if self._state is State.IDLE:
             self._start_driver()
-        return None
+        self._forget_looking(watch)
+        self._looking[watch] = self.dispatcher.loop.create_future()
+        return self._looking[watch]
 
-    async def _watch(self, watch: Watch, timestamp: int, *, fire: bool) -> None:
+    async def _watch(self, watch: Watch, timestamp: int, *, fire: bool) -> bool:
         """Look at the rows that are there. Meanwhile this actor's inbox waits."""
         self._memory.unseen[watch] = fire  # so that a successor does it again, should this end half-way
-        self._memory.watches.add(watch)
+        if watch not in self._memory.watches:
+            self._memory.watches.add(watch)
         rows = self._cache.frozen()
         for start in range(0, len(rows), SLICE_ROWS):
             self._memory.look_at(watch, rows[start : start + SLICE_ROWS], timestamp, fire=fire)
             await asyncio.sleep(0)
         del self._memory.unseen[watch]
+        watch.looked = True
         self._flush()
+        return True
 
     @handles(StopWatch)
     def _stop_watch(self, message: StopWatch) -> None:
-        self._memory.unseen.pop(message.watch, None)
-        self._memory.watches.remove(message.watch)
+        self._memory.stop_watch(message.watch)
+        self._forget_looking(message.watch)
         self._linger_if_unused()
+
+    def _forget_looking(self, watch: Watch) -> None:
+        if (looking := self._looking.pop(watch, None)) is not None:
+            looking.cancel()
+
+    @handles(ShowRow)
+    def _show_row(self, message: ShowRow) -> tuple[Row | None, int | None]:
+        rows = self._cache.rows
+        row = rows.get(message.key) if message.key is not None else None
+        return row or next(iter(rows.values()), None), self._cache.timestamp
 
     def _refuse(self, subscription: Subscription, message: str) -> None:
         tell(subscription.connection, Refused(subscription, message))
@@ -267,6 +292,8 @@ class SourceActor(LoopActor):
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
+            if self._driver is None:  # it failed while nobody was there, and so nothing else starts it again
+                tell(self.actor_ref, StartDriver())
 
     # What the driver reports
 
@@ -350,6 +377,8 @@ class SourceActor(LoopActor):
             self.spawn(_answer(question, self._candidates(message), message.filter))
         for watch, fire in list(self._memory.unseen.items()):
             await self._watch(watch, timestamp, fire=fire)
+            if (looking := self._looking.pop(watch, None)) is not None:
+                looking.set_result(True)
         self._linger_if_unused()
 
     def _handled(self, event: Event) -> None:
@@ -455,6 +484,9 @@ class SourceActor(LoopActor):
         for subscription in waiting:
             self._refuse(subscription, self._unavailable())
         self._fail_questions(self._unavailable())
+        looking, self._looking = self._looking, {}
+        for future in looking.values():
+            future.set_result(False)
 
     def _fail_questions(self, message: str) -> None:
         questions, self._questions = self._questions, {}

@@ -77,6 +77,16 @@ class SourceMemory:
         states = None if derivation is None else self.audiences[derivation].derived.frozen()
         return SnapshotReader(self.cache.source, self.cache.frozen(), timestamp, subscription.filter, states)
 
+    def stop_watch(self, watch: Watch) -> None:
+        """Watch no more."""
+        self.unseen.pop(watch, None)
+        self.watches.remove(watch)
+
+    def drop_ended(self) -> None:
+        """Stop the watches of which nobody could be told that they are to end."""
+        for watch in [one for one in (*self.watches, *self.unseen) if one.ended]:
+            self.stop_watch(watch)
+
     def route(self, deltas: list[Delta], timestamp: int) -> None:
         """Note what the changes mean to everybody; it is told at the next flush."""
         self.undelivered.extend(deltas)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from benchmarks.harness import QUERY, SCHEMA, Meter, Result, clients, resident_mib, row, serving
+from benchmarks.triggers import triggers
 from tycostream.filters import parse_filter
 from tycostream.graphql import Engine, Limits, SubscriptionPlan
 from tycostream.model import Change, Changes, Operation
@@ -227,4 +228,5 @@ MEASUREMENTS: dict[str, Callable[[float], Awaitable[list[Result]]]] = {
     "firehose": firehose,
     "fanout": fanout,
     "filters": filters,
+    "triggers": triggers,
 }

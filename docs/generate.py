@@ -16,7 +16,13 @@ then ends with code 2.
 
 The file that names the sources is described in the [guide](guide.md).
 """
-TITLES = {"database": "Database", "service": "Service", "sources": "Sources", "limits": "Limits"}
+TITLES = {
+    "database": "Database",
+    "service": "Service",
+    "sources": "Sources",
+    "limits": "Limits",
+    "webhooks": "Webhooks",
+}
 
 
 def render() -> str:

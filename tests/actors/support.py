@@ -138,7 +138,7 @@ class World:
     async def stop(self) -> None:
         for ref in self._listeners:
             await stop_actor(ref)
-        await self.supervisor.ask(StopChildren(("source",)), block=False)
+        await self.supervisor.ask(StopChildren(("trigger", "source")), block=False)
         await stop_actor(self.supervisor)
         await Dispatcher.current().finish_tasks(within=5)
 

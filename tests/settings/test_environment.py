@@ -188,3 +188,38 @@ def test_the_example_is_valid_and_means_the_defaults_when_everything_in_it_is_sw
     defaults = load_settings({}, tmp_path)
     (tmp_path / ".env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", text, flags=re.MULTILINE))
     assert load_settings({}, tmp_path) == defaults
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ()),
+        ("10.0.0.0/8, ::1,Hooks.Example.com", ("10.0.0.0/8", "::1/128", "hooks.example.com")),
+        ("*.example.com,private,*", ("*.example.com", "private", "*")),
+        ("192.0.2.1", ("192.0.2.1/32",)),
+    ],
+)
+def test_networks_and_hosts(text, expected, tmp_path):
+    assert load_settings({"WEBHOOK_DENY": text}, tmp_path).webhooks.deny == expected
+
+
+TARGETS = "expected networks and host names such as 10.0.0.0/8, ::1, hooks.example.com or *.example.com"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("WEBHOOK_DENY", "10.0.0.1/8", f"found '10.0.0.1/8', {TARGETS}, or private or *"),
+        ("WEBHOOK_DENY", "10.0.0", f"found '10.0.0', {TARGETS}, or private or *"),
+        ("WEBHOOK_ALLOW", "a.b,http://a.b", f"found 'http://a.b', {TARGETS}"),
+        ("WEBHOOK_ALLOW", "*", f"found '*', {TARGETS}"),
+        ("WEBHOOK_ALLOW", "a.*.b", f"found 'a.*.b', {TARGETS}"),
+        (
+            "WEBHOOK_RETRY_MIN_MS",
+            "400000",
+            "WEBHOOK_RETRY_MIN_MS (400000) is more than WEBHOOK_RETRY_MAX_MS (300000)",
+        ),
+    ],
+)
+def test_bad_settings_of_webhooks(name, value, message, tmp_path):
+    assert problems({name: value}, tmp_path) == [f"{name}: {message}"]

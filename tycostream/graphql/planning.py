@@ -26,6 +26,7 @@ from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice
 from tycostream.graphql.rendering import Selection
 from tycostream.graphql.rules import derivation_of, selected, where_filter
 from tycostream.graphql.schema import build_schema, by_key_name
+from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
 from tycostream.views.derived import Derivation
 
@@ -47,12 +48,15 @@ class SubscriptionPlan:
 class Engine:
     """Prepares and executes requests against the catalog's schema."""
 
-    def __init__(self, catalog: Catalog, limits: Limits, rows: RowReader) -> None:
+    def __init__(
+        self, catalog: Catalog, limits: Limits, rows: RowReader, triggers: TriggerService | None = None
+    ) -> None:
         self.schema = build_schema(catalog)
         self._sources = catalog.sources
         self._by_key = {by_key_name(source): source for source in catalog.sources.values()}
         self._limits = limits
         self._rows = rows
+        self._triggers = triggers
         self._documents = Documents(self.schema, limits)
         self._constant: WeakKeyDictionary[Document, SubscriptionPlan | PreparedQuery] = WeakKeyDictionary()
         self._selections: WeakValueDictionary[tuple[object, ...], Selection] = WeakValueDictionary()
@@ -74,7 +78,7 @@ class Engine:
 
     async def execute(self, prepared: PreparedQuery) -> dict[str, object]:
         """The response: `data`, and `errors` where there are any."""
-        return await execute_query(self.schema, self._rows, prepared)
+        return await execute_query(self.schema, self._rows, self._triggers, prepared)
 
     def _plan(self, document: Document, variables: dict[str, Any]) -> SubscriptionPlan | PreparedQuery:
         operation = document.operation
@@ -88,7 +92,9 @@ class Engine:
             ((key, nodes),) = fields.items()
             return self._plan_subscription(document, key, nodes, values)
         check_roots(len(fields), self._limits)
-        rows = [self._plan_rows(document, key, nodes, values, variables) for key, nodes in fields.items()]
+        rows = []
+        if operation.operation is OperationType.QUERY:
+            rows = [self._plan_rows(document, key, nodes, values, variables) for key, nodes in fields.items()]
         name = operation.name.value if operation.name else None
         return PreparedQuery(document.tree, name, variables, tuple(fields), tuple(plan for plan in rows if plan))
 

@@ -1,4 +1,5 @@
-"""Queries: rows come straight from the sources' caches; all else (introspection) is graphql-core's to execute."""
+"""Queries and mutations: rows come straight from the sources' caches; all else (triggers, introspection) is
+graphql-core's to execute."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ from tycostream.graphql.errors import BAD_USER_INPUT, INTERNAL, UNAVAILABLE, Una
 from tycostream.graphql.rendering import Field
 from tycostream.graphql.rules import extended
 from tycostream.graphql.sorting import SortKey, sort_rows
+from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Row, Source
+from tycostream.triggers.codes import TriggerError
 from tycostream.turns import Turns
 from tycostream.views.derived import Derivation
 
@@ -73,7 +76,7 @@ class RowsPlan:
 
 @dataclass(frozen=True, slots=True)
 class PreparedQuery:
-    """A query that is ready to be executed, any number of times. `keys` are the response keys in order."""
+    """A query or mutation that is ready to be executed, any number of times. `keys` are the response keys in order."""
 
     tree: DocumentNode
     operation_name: str | None
@@ -82,12 +85,14 @@ class PreparedQuery:
     rows: tuple[RowsPlan, ...]
 
 
-async def execute_query(schema: GraphQLSchema, reader: RowReader, prepared: PreparedQuery) -> dict[str, object]:
+async def execute_query(
+    schema: GraphQLSchema, reader: RowReader, triggers: TriggerService | None, prepared: PreparedQuery
+) -> dict[str, object]:
     """The response object: `data`, and `errors` where there are any."""
     data: dict[str, object] | None = dict.fromkeys(prepared.keys)
     errors: list[dict[str, Any]] = []
     if len(prepared.rows) < len(prepared.keys):
-        data, errors = await _delegate(schema, prepared)
+        data, errors = await _delegate(schema, triggers, prepared)
     # Asked for together, so that the fields of one source show one moment; sorted and written one after the other
     reads = await asyncio.gather(*(_read(reader, plan.reads) for plan in prepared.rows), return_exceptions=True)
     for plan, read in zip(prepared.rows, reads, strict=True):
@@ -105,12 +110,13 @@ async def execute_query(schema: GraphQLSchema, reader: RowReader, prepared: Prep
 
 
 async def _delegate(
-    schema: GraphQLSchema, prepared: PreparedQuery
+    schema: GraphQLSchema, triggers: TriggerService | None, prepared: PreparedQuery
 ) -> tuple[dict[str, object] | None, list[dict[str, Any]]]:
     """All fields as graphql-core answers them; those that read rows have a stand-in (see schema.py)."""
     result = execute(
         schema,
         prepared.tree,
+        context_value=triggers,
         variable_values=dict(prepared.variables),
         operation_name=prepared.operation_name,
     )
@@ -173,6 +179,8 @@ def _told(error: Exception, place: GraphQLError) -> dict[str, Any]:
         return formatted(error, BAD_USER_INPUT)
     if isinstance(error, UnavailableError):
         code, message = UNAVAILABLE, str(error)
+    elif isinstance(error, TriggerError):
+        code, message = error.code.value, str(error)
     else:
         log.error("A query failed", exc_info=error)
         code, message = INTERNAL, "Internal error"

@@ -11,8 +11,8 @@ from typing import Any
 
 from graphql import FieldNode, GraphQLError
 
-from tycostream.filters import Filter, FilterError, parse_filter
-from tycostream.graphql.errors import LIMIT_EXCEEDED, dotted
+from tycostream.filters import Filter, FilterError, dotted, parse_filter
+from tycostream.graphql.errors import LIMIT_EXCEEDED
 from tycostream.graphql.limits import Limits
 from tycostream.graphql.rendering import Field
 from tycostream.graphql.schema import rules_argument

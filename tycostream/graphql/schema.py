@@ -26,6 +26,7 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
+from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
 
 _SCALARS = {
@@ -43,7 +44,7 @@ _OPERATION_HELP = {
 
 
 def build_schema(catalog: Catalog) -> GraphQLSchema:
-    """Queries and subscriptions for every source. Raises ValueError where the catalog's names clash."""
+    """Queries, subscriptions and mutations for every source. Raises ValueError where the catalog's names clash."""
     enums = {
         enum.name: GraphQLEnumType(
             enum.name,
@@ -66,7 +67,9 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         {name: GraphQLEnumValue(name, description=direction.help) for name, direction in DIRECTIONS.items()},
         description="Which way a column sorts.",
     )
+    triggers = TriggerTypes()
     queries: dict[str, GraphQLField] = {}
+    mutations: dict[str, GraphQLField] = {}
     subscriptions: dict[str, GraphQLField] = {}
     for source in catalog.sources.values():
         row = _row_type(source, enums)
@@ -84,9 +87,13 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
             "the key.",
         )
         queries.update(_row_queries(source, row, {"where": where, "order_by": order}, rules, enums))
+        queries.update(triggers.queries(source))
+        mutations.update(triggers.mutations(source, expression))
     try:
         schema = GraphQLSchema(
-            query=GraphQLObjectType("Query", queries), subscription=GraphQLObjectType("Subscription", subscriptions)
+            query=GraphQLObjectType("Query", queries),
+            mutation=GraphQLObjectType("Mutation", mutations),
+            subscription=GraphQLObjectType("Subscription", subscriptions),
         )
     except TypeError as error:
         raise ValueError(f"no GraphQL schema can be made of these sources: {error}") from error

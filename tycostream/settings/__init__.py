@@ -8,6 +8,7 @@ from tycostream.settings.environment import (
     ServiceSettings,
     Settings,
     SourceSettings,
+    WebhookSettings,
     load_settings,
     read_settings,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "SourceSettings",
+    "WebhookSettings",
     "load_configuration",
     "load_schema",
     "load_settings",

@@ -15,6 +15,7 @@ from tycostream.settings.problems import Problem, SettingsError, did_you_mean
 from tycostream.settings.variables import (
     DatabaseType,
     Variable,
+    networks_and_hosts,
     one_of,
     optional_path,
     origins,
@@ -173,6 +174,7 @@ class Limits:
     max_subscriptions_per_connection: int = variable(
         "MAX_SUBSCRIPTIONS_PER_CONNECTION", "1000", _COUNT, "Subscriptions of one client at one time."
     )
+    max_triggers: int = variable("MAX_TRIGGERS", "10000", _COUNT, "Triggers at one time, on all sources together.")
     outbox_rows: int = variable(
         "OUTBOX_ROWS", "10000", _COUNT, "Changes held for a slow client before those of the same row are merged."
     )
@@ -191,6 +193,65 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """How triggers' webhooks are called, and which."""
+
+    timeout_seconds: float = variable(
+        "WEBHOOK_TIMEOUT_SECONDS", "15", seconds(0.001), "How long a webhook may take to answer, connecting included."
+    )
+    connect_seconds: float = variable(
+        "WEBHOOK_CONNECT_SECONDS", "5", seconds(0.001), "How long connecting to a webhook's host may take."
+    )
+    concurrency: int = variable("WEBHOOK_CONCURRENCY", "64", whole_number(1, 10_000), "Calls of webhooks at one time.")
+    concurrency_per_endpoint: int = variable(
+        "WEBHOOK_CONCURRENCY_PER_ENDPOINT",
+        "8",
+        whole_number(1, 10_000),
+        "Calls at one time to the same scheme, host and port.",
+    )
+    attempts: int = variable(
+        "WEBHOOK_ATTEMPTS", "8", whole_number(1, 1_000), "How often one event is tried before it has failed for good."
+    )
+    retry_min_ms: int = variable(
+        "WEBHOOK_RETRY_MIN_MS",
+        "1000",
+        _MILLISECONDS,
+        "The longest first wait before an event is tried again; it is four times as long each time.",
+    )
+    retry_max_ms: int = variable(
+        "WEBHOOK_RETRY_MAX_MS",
+        "300000",
+        _MILLISECONDS,
+        "The longest wait before an event is tried again, whatever a Retry-After header asks for.",
+    )
+    max_age_seconds: float = variable(
+        "WEBHOOK_MAX_AGE_SECONDS", "3600", seconds(1, 604_800), "How old an event may be when it is tried."
+    )
+    queue: int = variable(
+        "WEBHOOK_QUEUE", "100000", _COUNT, "Events that wait for all webhooks together before the oldest is dropped."
+    )
+    queue_per_endpoint: int = variable(
+        "WEBHOOK_QUEUE_PER_ENDPOINT",
+        "10000",
+        _COUNT,
+        "Events that wait for the same scheme, host and port before the oldest is dropped.",
+    )
+    allow: tuple[str, ...] = variable(
+        "WEBHOOK_ALLOW",
+        "",
+        networks_and_hosts(),
+        "Networks and hosts (10.0.0.0/8, *.example.com) that webhooks may go to although they are denied by default.",
+    )
+    deny: tuple[str, ...] = variable(
+        "WEBHOOK_DENY",
+        "",
+        networks_and_hosts("private", "*"),
+        "Networks and hosts that webhooks never go to; private (loopback and private networks) and * (everything)"
+        " deny what WEBHOOK_ALLOW doesn't name.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything the environment says. Paths are joined to the folder that the settings were loaded for.
 
@@ -201,6 +262,7 @@ class Settings:
     service: ServiceSettings = field(default_factory=ServiceSettings)
     sources: SourceSettings = field(default_factory=SourceSettings)
     limits: Limits = field(default_factory=Limits)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     warnings: tuple[str, ...] = ()
 
 
@@ -209,6 +271,7 @@ _GROUPS: dict[str, type] = {
     "service": ServiceSettings,
     "sources": SourceSettings,
     "limits": Limits,
+    "webhooks": WebhookSettings,
 }
 
 VARIABLES: tuple[Variable, ...] = tuple(
@@ -290,7 +353,7 @@ def _contradictions(settings: Settings, found: Mapping[str, _Found]) -> Iterable
     def place(name: str, other: str = "") -> str:
         return found[name if name in found or not other else other].place
 
-    sources, limits, database = settings.sources, settings.limits, settings.database
+    sources, limits, database, webhooks = settings.sources, settings.limits, settings.database, settings.webhooks
     if sources.reconnect_min_ms > sources.reconnect_max_ms:
         message = (
             f"RECONNECT_MIN_MS ({sources.reconnect_min_ms}) is more than RECONNECT_MAX_MS ({sources.reconnect_max_ms})"
@@ -299,6 +362,12 @@ def _contradictions(settings: Settings, found: Mapping[str, _Found]) -> Iterable
     if limits.outbox_rows > limits.outbox_max_rows:
         message = f"OUTBOX_ROWS ({limits.outbox_rows}) is more than OUTBOX_MAX_ROWS ({limits.outbox_max_rows})"
         yield Problem(place("OUTBOX_ROWS", "OUTBOX_MAX_ROWS"), message)
+    if webhooks.retry_min_ms > webhooks.retry_max_ms:
+        message = (
+            f"WEBHOOK_RETRY_MIN_MS ({webhooks.retry_min_ms}) is more than"
+            f" WEBHOOK_RETRY_MAX_MS ({webhooks.retry_max_ms})"
+        )
+        yield Problem(place("WEBHOOK_RETRY_MIN_MS", "WEBHOOK_RETRY_MAX_MS"), message)
     if database.type == "embedded" and database.embedded_init and not database.embedded_init.is_file():
         yield Problem(place("EMBEDDED_INIT"), f"there is no file {str(database.embedded_init)!r}")
 

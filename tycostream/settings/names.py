@@ -12,7 +12,7 @@ MAX_NAME_BYTES = 63
 
 BUILT_IN_TYPES = frozenset(
     {
-        *("Query", "Mutation", "Subscription", "RowOperation", "Trigger", "order_by"),
+        *("Query", "Mutation", "Subscription", "RowOperation", "Trigger", "TriggerOnCreate", "order_by"),
         *("Int", "Float", "String", "Boolean", "ID"),
         *(
             f"{kind}Comparison"
@@ -55,7 +55,7 @@ def source_names(name: str, calculated: Iterable[str] = ()) -> Iterator[tuple[st
         yield "type", rule_name(name, field)
     for suffix in ("", "_by_pk", "_trigger", "_triggers"):
         yield "query", name + suffix
-    for prefix in ("create_", "delete_"):
+    for prefix in ("create_", "delete_", "enable_", "disable_", "test_"):
         yield "mutation", f"{prefix}{name}_trigger"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -144,6 +145,31 @@ def origins(value: str) -> tuple[str, ...]:
     """Web origins as browsers write them in the Origin header; none for any (also written `*`)."""
     found = [origin.strip() for origin in value.split(",") if origin.strip()]
     return () if "*" in found else tuple(_origin(origin) for origin in found)
+
+
+def networks_and_hosts(*words: str) -> Callable[[str], tuple[str, ...]]:
+    """Networks (an address is one) and host names (`*.example.com` for those below it), and these words, separated by
+    commas; in lower case."""
+
+    def parse(value: str) -> tuple[str, ...]:
+        found = [part.strip().lower() for part in value.split(",") if part.strip()]
+        return tuple(part if part in words else _network_or_host(part, words) for part in found)
+
+    return parse
+
+
+def _network_or_host(value: str, words: tuple[str, ...]) -> str:
+    numeric = re.fullmatch(r"[0-9.]+(/.*)?", value)
+    if not numeric and re.fullmatch(r"(\*\.)?[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", value):
+        return value
+    try:
+        return str(ipaddress.ip_network(value))
+    except ValueError:
+        also = f", or {' or '.join(words)}" if words else ""
+        raise ValueError(
+            f"found {quoted(value)}, expected networks and host names such as 10.0.0.0/8, ::1,"
+            f" hooks.example.com or *.example.com{also}"
+        ) from None
 
 
 def _origin(value: str) -> str:
