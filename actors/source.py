@@ -47,7 +47,7 @@ from tycostream.filters import Filter
 from tycostream.model import Change, Changes, Event, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
 from tycostream.triggers.watches import Watch
 from tycostream.turns import Turns
-from tycostream.views import Delivery, Delta, Derived, Reload, Subscription, Views
+from tycostream.views import Delivery, Delta, Derivation, Derived, Reload, Subscription
 
 log = logging.getLogger("tycostream.source")
 
@@ -144,7 +144,7 @@ class SourceActor(LoopActor):
         self._stop_lingering()
         if self._cache.timestamp is not None:
             self._flush()
-            if self._lacks_states(subscription):
+            if self._memory.lacks_states(subscription.derivation):
                 self._waiting[subscription] = None  # so that it is refused, should this end half-way
                 return self._admit_waiting(subscription, self._cache.timestamp)
             self._admit(subscription, self._cache.timestamp)
@@ -157,22 +157,23 @@ class SourceActor(LoopActor):
                 self._start_driver()
         return None
 
-    def _lacks_states(self, subscription: Subscription) -> bool:
-        return subscription.derivation is not None and subscription.derivation not in self._memory.audiences
-
     async def _admit_waiting(self, subscription: Subscription, timestamp: int) -> None:
         """Admit a subscription; the states that nobody has asked for yet are worked out first. Meanwhile this actor's
         inbox waits."""
-        derivation = subscription.derivation
-        if derivation is not None and self._lacks_states(subscription):
-            derived = Derived(derivation)
-            rows = self._cache.frozen()
-            for start in range(0, len(rows), SLICE_ROWS):
-                derived.look_at(rows[start : start + SLICE_ROWS])
-                await asyncio.sleep(0)
-            self._memory.audiences[derivation] = Audience(derived)
+        await self._work_out(subscription.derivation)
         del self._waiting[subscription]
         self._admit(subscription, timestamp)
+
+    async def _work_out(self, derivation: Derivation | None) -> None:
+        """Know the states of the rows that are there. Meanwhile this actor's inbox waits."""
+        if derivation is None or not self._memory.lacks_states(derivation):
+            return
+        derived = Derived(derivation)
+        rows = self._cache.frozen()
+        for start in range(0, len(rows), SLICE_ROWS):
+            derived.look_at(rows[start : start + SLICE_ROWS])
+            await asyncio.sleep(0)
+        self._memory.audiences[derivation] = Audience(derived)
 
     def _admit(self, subscription: Subscription, timestamp: int) -> None:
         reader = self._memory.snapshot(subscription, timestamp)
@@ -194,7 +195,7 @@ class SourceActor(LoopActor):
         watch = message.watch
         self._stop_lingering()
         unseen = self._memory.unseen
-        if watch in self._memory.watches and watch not in unseen:  # its actor is a new one
+        if self._memory.watching(watch) and watch not in unseen:  # its actor is a new one
             tell(watch.receiver, CrossingsWait())
             return True
         if watch not in unseen and self._cache.timestamp is not None:
@@ -212,8 +213,8 @@ class SourceActor(LoopActor):
     async def _watch(self, watch: Watch, timestamp: int, *, fire: bool) -> bool:
         """Look at the rows that are there. Meanwhile this actor's inbox waits."""
         self._memory.unseen[watch] = fire  # so that a successor does it again, should this end half-way
-        if watch not in self._memory.watches:
-            self._memory.watches.add(watch)
+        await self._work_out(watch.derivation)
+        self._memory.start_watch(watch)
         rows = self._cache.frozen()
         for start in range(0, len(rows), SLICE_ROWS):
             self._memory.look_at(watch, rows[start : start + SLICE_ROWS], timestamp, fire=fire)
@@ -237,7 +238,10 @@ class SourceActor(LoopActor):
     def _show_row(self, message: ShowRow) -> tuple[Row | None, int | None]:
         rows = self._cache.rows
         row = rows.get(message.key) if message.key is not None else None
-        return row or next(iter(rows.values()), None), self._cache.timestamp
+        row = row or next(iter(rows.values()), None)
+        if row is not None and message.derivation is not None:
+            row = self._memory.extended(row, message.derivation)
+        return row, self._cache.timestamp
 
     def _refuse(self, subscription: Subscription, message: str) -> None:
         tell(subscription.connection, Refused(subscription, message))
@@ -402,7 +406,7 @@ class SourceActor(LoopActor):
                     by_connection[subscription.connection] = [(subscription, delivery)]
                 else:
                     told.append((subscription, delivery))
-        woken = self._memory.watches.flush()
+        woken = list(self._memory.flush_watches())
         self._memory.delivered()
         for watch in woken:
             tell(watch.receiver, CrossingsWait())
@@ -541,31 +545,8 @@ class SourceActor(LoopActor):
             "changes": self._changes,
             "failures": self._failures,
             "waiting": len(self._waiting),
-            "triggers": len(self._memory.watches),
-            "rows_fired": self._memory.watches.fired_rows,
-            "subscriptions": sum(1 for _ in self._memory.subscriptions()),
-            "views": _views_told(self._memory.views),
-            "derivations": [
-                {
-                    "rules": derivation.to_json(),
-                    "rows_in_a_state": audience.derived.rows_in_a_state,
-                    "evaluated": audience.derived.evaluated,
-                    "views": _views_told(audience.views),
-                }
-                for derivation, audience in islice(self._memory.audiences.items(), 20)
-            ],
+            **self._memory.details(),
         }
-
-
-def _views_told(views: Views) -> list[dict[str, Any]]:
-    return [
-        {
-            "filter": view.filter.to_json(),
-            "subscriptions": sum(len(group.subscriptions) for group in view.groups.values()),
-            "selections": len(view.groups),
-        }
-        for view in islice(views, 100)
-    ]
 
 
 def _describe(error: Exception) -> str:

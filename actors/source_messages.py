@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tycostream.filters import Filter, KeyLookup
 from tycostream.model import Event, Key, Row
 from tycostream.triggers.watches import Watch
-from tycostream.views import Delivery, SnapshotReader, Subscription
+from tycostream.views import Delivery, Derivation, SnapshotReader, Subscription
 
 
 class State(enum.Enum):
@@ -76,9 +76,10 @@ class StopWatch:
 @dataclass(frozen=True, slots=True)
 class ShowRow:
     """Ask for an example: the row of this key if there is one, else any row; the reply is None where there are none.
-    With it comes the timestamp of the rows."""
+    With it comes the timestamp of the rows. With a `derivation` it has its calculated fields."""
 
     key: Key | None = None
+    derivation: Derivation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,9 @@ class TriggerMemory:
 
     def __post_init__(self) -> None:
         definition = self.definition
-        self.watch = Watch(definition.rule)
+        self.watch = Watch(definition.rule, definition.derivation)
         self.telling = Telling(definition.cooldown)
-        self.payload = Payload(definition.source, definition.name, encoder, definition.fields)
+        self.payload = Payload(definition.shape, definition.name, encoder, definition.fields)
         self.updated_at = self.created_at
 
     def count(self, crossing: Crossing, moment: datetime, *, told: bool) -> None:

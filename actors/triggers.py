@@ -160,7 +160,8 @@ class TriggerRegistry:
             raise TriggerError(Code.UNAVAILABLE, "the service is being stopped") from None
 
     async def _example(self, memory: TriggerMemory) -> tuple[Row, int]:
-        source = memory.definition.source
+        definition = memory.definition
+        source = definition.shape
         nulls: Row = tuple("" if column.name in source.primary_key else None for column in source.columns)
         running = self._directory.get(("source", source.name))
         if running is None:
@@ -168,7 +169,7 @@ class TriggerRegistry:
         try:
             key = next(iter(memory.watch.fired), None)
             async with asyncio.timeout(self._config.within):
-                row, timestamp = await _reply(running.ask(ShowRow(key), block=False))
+                row, timestamp = await _reply(running.ask(ShowRow(key, definition.derivation), block=False))
         except (TimeoutError, pykka.ActorDeadError):
             return nulls, 0
         return row or nulls, timestamp or 0

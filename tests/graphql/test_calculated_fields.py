@@ -9,10 +9,11 @@ from graphql import GraphQLInputObjectType, GraphQLObjectType, print_type
 
 from tests.graphql.examples import Shelf
 from tycostream.graphql import Engine, Limits, Operation, PreparedQuery, RequestError, SubscriptionPlan
-from tycostream.graphql.schema import rule_name, rules_argument
+from tycostream.graphql.schema import rule_name
 from tycostream.model import Catalog, Column, ColumnType, EnumType, Relation, Row, Source
 from tycostream.settings import names
 from tycostream.views.derived import no_rules
+from tycostream.views.rules import rules_argument
 
 RISK = EnumType("risk_level", ("low", "high", "critical"))
 TREND = EnumType("trend", ("down", "up"))
@@ -174,7 +175,7 @@ def test_one_state_may_have_several_rules() -> None:
     assert [plan.derivation.extend(row)[3] for row in ROWS] == ["high", "low", "high", None]
 
 
-COLUMNS = " database's columns: id, value, note."
+COLUMNS = " database's columns: id, value, note"
 
 
 @pytest.mark.parametrize(("arguments", "code", "message"), [
@@ -200,11 +201,11 @@ def test_what_is_wrong_in_rules_is_told_with_its_place(arguments: str, code: str
 def test_rules_are_limited() -> None:
     rules = ", ".join("{state: low, when: {}}" for _ in range(101))
     assert refusal(f"derive_risk: [{rules}]") == (
-        'Argument "derive_risk" of "positions": found 101 rules, allowed are 100.', "LIMIT_EXCEEDED",
+        'Argument "derive_risk" of "positions": found 101 rules, allowed are 100', "LIMIT_EXCEEDED",
     )  # fmt: skip
     assert follow(f"derive_risk: [{rules.removesuffix(', {state: low, when: {}}')}]").derivation is not None
     two = "derive_risk: [{state: low, when: {}}, {state: high, when: {}}]"
-    assert "found 2 rules, allowed are 1." in refusal(two, Limits(rules=1))[0]
+    assert "found 2 rules, allowed are 1" in refusal(two, Limits(rules=1))[0]
 
 
 # Rendering

@@ -22,6 +22,7 @@ from graphql import (
 )
 
 from tycostream.graphql.errors import LIMIT_EXCEEDED, VALIDATION_FAILED, RequestError, refused
+from tycostream.views.rules import MOST_RULES
 
 _OPENING = {TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L}
 _CLOSING = {TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R}
@@ -46,7 +47,7 @@ class Limits:
     fields: int = 500
     digits: int = 400
     roots: int = 20
-    rules: int = 100
+    rules: int = MOST_RULES
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
 from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
+from tycostream.views.rules import rules_argument
 
 _SCALARS = {
     ColumnType.INTEGER: GraphQLInt,
@@ -88,7 +89,7 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         )
         queries.update(_row_queries(source, row, {"where": where, "order_by": order}, rules, enums))
         queries.update(triggers.queries(source))
-        mutations.update(triggers.mutations(source, expression))
+        mutations.update(triggers.mutations(source, expression, rules))
     try:
         schema = GraphQLSchema(
             query=GraphQLObjectType("Query", queries),
@@ -105,11 +106,6 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
 def by_key_name(source: Source) -> str:
     """The query field that reads one row."""
     return f"{source.name}_by_pk"
-
-
-def rules_argument(field: str) -> str:
-    """The argument that takes a calculated field's rules."""
-    return f"derive_{field}"
 
 
 def rule_name(source: str, field: str) -> str:

@@ -121,8 +121,11 @@ class TriggerTypes:
             ),
         }
 
-    def mutations(self, source: Source, expression: GraphQLInputObjectType) -> dict[str, GraphQLField]:
-        """The fields of Mutation for the source. `expression` is the type of its filters."""
+    def mutations(
+        self, source: Source, expression: GraphQLInputObjectType, rules: Mapping[str, GraphQLArgument]
+    ) -> dict[str, GraphQLField]:
+        """The fields of Mutation for the source. `expression` is the type of its filters, `rules` are the arguments for
+        its calculated fields."""
         trigger = GraphQLNonNull(self._trigger)
 
         def create(_root: object, info: Info, input: Mapping[str, Any]) -> Awaitable[TriggerStatus]:  # noqa: A002
@@ -131,7 +134,7 @@ class TriggerTypes:
         fields = {
             f"create_{source.name}_trigger": GraphQLField(
                 trigger,
-                {"input": GraphQLArgument(GraphQLNonNull(self._input_type(source, expression)))},
+                {"input": GraphQLArgument(GraphQLNonNull(self._input_type(source, expression, rules)))},
                 resolve=create,
                 description=f"Call a webhook whenever a row of `{source.name}` comes to match, and when it ceases to.",
             )
@@ -145,7 +148,9 @@ class TriggerTypes:
             )
         return fields
 
-    def _input_type(self, source: Source, expression: GraphQLInputObjectType) -> GraphQLInputObjectType:
+    def _input_type(
+        self, source: Source, expression: GraphQLInputObjectType, rules: Mapping[str, GraphQLArgument]
+    ) -> GraphQLInputObjectType:
         return GraphQLInputObjectType(
             f"{source.name}TriggerInput",
             {
@@ -174,6 +179,10 @@ class TriggerTypes:
                     description="The least time between two FIREs of one row. A FIRE that comes earlier is not sent, "
                     "nor the CLEAR that belongs to it.",
                 ),
+                **{
+                    name: GraphQLInputField(argument.type, description=argument.description)
+                    for name, argument in rules.items()
+                },
             },
             description=f"A trigger on the rows of `{source.name}`.",
         )

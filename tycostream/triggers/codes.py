@@ -24,6 +24,8 @@ class Code(enum.StrEnum):
     """`fields` names what is no column of the source."""
     BAD_USER_INPUT = "BAD_USER_INPUT"
     """A filter or a number can't be what was given."""
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    """A calculated field has too many rules."""
     UNAVAILABLE = "UNAVAILABLE"
     """The service is being stopped."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from tycostream.filters import Filter, FilterError, dotted, parse_filter
 from tycostream.model import Source
 from tycostream.triggers.codes import Code, TriggerError
 from tycostream.triggers.policy import TargetError, TargetPolicy
+from tycostream.views.derived import Derivation
+from tycostream.views.rules import TooManyRulesError, parse_condition, parse_derivation
 from tycostream.views.states import Rule
 
 LONGEST_NAME = 200
@@ -33,7 +35,8 @@ class TriggerDefinition:
     """A trigger as it was created.
 
     `webhook`, `fire` and `clear` are what the client gave (the expressions as JSON text), `url` and `rule` what became
-    of it. `fields` are the columns that a webhook is told, all of them where it is None. `cooldown` is in seconds.
+    of it. `fields` are the columns that a webhook is told, all of them where it is None. `cooldown` is in seconds. With
+    a `derivation` the trigger sees rows with calculated fields.
     """
 
     source: Source
@@ -46,6 +49,12 @@ class TriggerDefinition:
     fields: tuple[str, ...] | None = None
     cooldown: float = 0.0
     on_create: OnCreate = OnCreate.REMEMBER_EXISTING
+    derivation: Derivation | None = None
+
+    @property
+    def shape(self) -> Source:
+        """The source as the trigger sees its rows."""
+        return self.source if self.derivation is None else self.source.extended
 
 
 def define(source: Source, wish: Mapping[str, Any], policy: TargetPolicy) -> TriggerDefinition:
@@ -64,6 +73,8 @@ def define(source: Source, wish: Mapping[str, Any], policy: TargetPolicy) -> Tri
         raise TriggerError(Code.EMPTY_FIRE, message)
     clear = wish.get("clear")
     until = None if clear is None else _condition(source, "clear", clear)
+    fields = _checked_fields(source, wish.get("fields"))
+    used = {*fire.columns(), *(() if until is None else until.columns()), *(fields or ())}
     return TriggerDefinition(
         source=source,
         name=name,
@@ -72,9 +83,10 @@ def define(source: Source, wish: Mapping[str, Any], policy: TargetPolicy) -> Tri
         fire=_written(wish["fire"]),
         clear=None if clear is None else _written(clear),
         rule=Rule("fired", fire, until),
-        fields=_checked_fields(source, wish.get("fields")),
+        fields=fields,
         cooldown=_checked_cooldown(wish.get("cooldown_seconds")),
         on_create=OnCreate(wish.get("on_create") or OnCreate.REMEMBER_EXISTING),
+        derivation=_derivation(source, wish, used),
     )
 
 
@@ -99,10 +111,18 @@ def _checked_name(name: str) -> str:
 
 def _condition(source: Source, name: str, where: Mapping[str, object]) -> Filter:
     try:
-        return parse_filter(source, where)
+        return parse_condition(source, where)
     except FilterError as error:
         place = dotted((name, *error.path))
         raise TriggerError(Code.BAD_USER_INPUT, f"{place}: {error.message}") from None
+
+
+def _derivation(source: Source, wish: Mapping[str, Any], used: Iterable[str]) -> Derivation | None:
+    try:
+        return parse_derivation(source, wish, used)
+    except FilterError as error:
+        code = Code.LIMIT_EXCEEDED if isinstance(error, TooManyRulesError) else Code.BAD_USER_INPUT
+        raise TriggerError(code, f"{dotted(error.path)}: {error.message}") from None
 
 
 def _written(where: Mapping[str, object]) -> str:
@@ -112,8 +132,9 @@ def _written(where: Mapping[str, object]) -> str:
 def _checked_fields(source: Source, fields: Sequence[str] | None) -> tuple[str, ...] | None:
     if fields is None:
         return None
-    if unknown := [name for name in fields if name not in source.positions]:
-        message = f"{source.name} has no column {some_of(unknown)}; its columns are {', '.join(source.positions)}"
+    columns = source.extended.positions
+    if unknown := [name for name in fields if name not in columns]:
+        message = f"{source.name} has no column {some_of(unknown)}; its columns are {', '.join(columns)}"
         raise TriggerError(Code.UNKNOWN_FIELD, f'"fields": {message}')
     return tuple(dict.fromkeys(fields))
 

@@ -16,6 +16,7 @@ from typing import Any
 from tycostream.filters import CrossingIndex
 from tycostream.model import Key, Row, Source
 from tycostream.views.cache import Delta
+from tycostream.views.derived import Derivation
 from tycostream.views.states import Rule, StateMachine
 
 MOST_CROSSINGS = 100_000
@@ -41,7 +42,8 @@ class Crossing:
 
 @dataclass(eq=False, slots=True)
 class Watch:
-    """One trigger, as its source sees it. `rule` is fire (`when`) and clear (`until`).
+    """One trigger, as its source sees it. `rule` is fire (`when`) and clear (`until`). With a `derivation` the rows
+    have calculated fields.
 
     `crossings` are on their way to the trigger, which takes them from the left as it has handed them on: what an actor
     that fails had not handed on is there for the next; where no actor takes any, the oldest go. `receiver` is the
@@ -50,6 +52,7 @@ class Watch:
     """
 
     rule: Rule
+    derivation: Derivation | None = None
     receiver: Any = None
     crossings: deque[Crossing] = field(default_factory=lambda: deque(maxlen=MOST_CROSSINGS))
     fired: dict[Key, None] = field(default_factory=dict)

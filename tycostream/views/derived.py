@@ -164,6 +164,11 @@ class Derived:
                 changed = mask if before == after else mask | self._differences(before, after)
                 yield key, old + before, new + after, changed
 
+    def extended(self, row: Row) -> Row:
+        """A row as it is now, with its states."""
+        derivation = self.derivation
+        return row + derivation.states[self._latches.get(derivation.source.key_of(row), 0)]
+
     def delivered(self) -> None:
         """What has happened so far stays."""
         self._journal.clear()
