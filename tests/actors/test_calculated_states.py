@@ -13,12 +13,16 @@ from hypothesis import strategies as st
 from pykka import ActorRef
 from tornado.ioloop import IOLoop
 
-from actors.source_messages import Attach, Detach
+from actors.runtime import LoopActor, handles, stop_actor
+from actors.source_messages import Attach, CrossingsWait, Detach, StartWatch, StopWatch
 from tests.actors.support import Listener, World, until, world
 from tests.views.calculated import TRADES, Levels, Model, derivation, follower
 from tests.views.support import Client, Everything
+from tycostream.filters import parse_filter
 from tycostream.model import Key, Operation, Row
+from tycostream.triggers.watches import Happening, Watch
 from tycostream.views import Derivation, Subscription
+from tycostream.views.states import Rule
 
 LEVELS: Levels = (("high", 100, 90), ("low", 50, 40))
 OTHERS: Levels = (("high", 60, None),)
@@ -207,11 +211,33 @@ class Follower:
         return {key: known for key, known in seen.items() if self.subscription.filter.matches(known)}
 
 
-class History:
-    """The test's own account of a history, beside the source that lives through it."""
+class Trigger(LoopActor):
+    """Keeps to what it is told: the rows that have fired and not cleared."""
 
-    def __init__(self, made: World, poison: Poisoned) -> None:
+    kind = "trigger"
+
+    def __init__(self, rule: Rule, rules: Levels) -> None:
+        super().__init__()
+        self.fired: set[Key] = set()
+        self.watch = Watch(rule, derivation(rules), self.actor_ref)
+
+    @handles(CrossingsWait)
+    def hear(self, _message: CrossingsWait) -> None:
+        for crossing in self.watch.crossings:
+            assert (crossing.key in self.fired) is (crossing.happening is Happening.CLEAR)
+            self.fired ^= {crossing.key}
+        self.watch.crossings.clear()
+
+
+class History:
+    """The test's own account of a history, beside the source that lives through it. A trigger follows to the end: it
+    fires where the state is high."""
+
+    def __init__(self, made: World, poison: Poisoned, rules: Levels) -> None:
         self.made = made
+        self.trigger_ref = Trigger.start(Rule("fired", parse_filter(TRADES.extended, {"risk": {"_eq": "high"}})), rules)
+        self.trigger: Trigger = self.trigger_ref._actor_weakref()
+        self.trigger_rules = rules
         self.poison = poison
         self.rows: dict[Key, Row] = {"1": row(1, 60), "2": row(2, 95), "3": row(3, None)}
         self.clock = 1
@@ -242,7 +268,8 @@ class History:
         if which < len(self.followers):
             gone = self.followers.pop(which).subscription
             self.made.source.tell(Detach(gone))
-            if gone.derivation not in {one.subscription.derivation for one in self.followers}:
+            followed = {one.subscription.derivation for one in self.followers}
+            if gone.derivation not in {*followed, self.trigger.watch.derivation}:
                 self.models.pop(gone.derivation, None)  # type: ignore[arg-type]
 
     def write(self, changes: list[tuple[int, Any, str]]) -> list[tuple[Key, Row | None]]:
@@ -290,7 +317,8 @@ class History:
         def settled() -> bool:
             heard = all(one.client and one.client.rows == one.expected(self.rows) for one in self.followers)
             memory = self.made.memory
-            return heard and memory.cache.timestamp == self.clock and set(memory.audiences) == set(self.models)
+            told = self.trigger.fired == self.high()
+            return heard and told and memory.cache.timestamp == self.clock and set(memory.audiences) == set(self.models)
 
         try:
             await until(settled)
@@ -298,17 +326,25 @@ class History:
             self.check()
             raise
 
+    def high(self) -> set[Key]:
+        """The rows for which the trigger is to have fired."""
+        model = self.models[derivation(self.trigger_rules)]
+        return {key for key in model.rows if model.state(key) == "high"}
+
     def check(self) -> None:
+        assert self.trigger.fired == set(self.trigger.watch.fired) == self.high()
         for one in self.followers:
             assert one.client is not None
             assert one.client.rows == one.expected(self.rows)
         assert set(self.made.memory.audiences) == set(self.models)
 
 
-async def live_through(steps: list[tuple[str, Any]], poisoned_rules: Levels | None) -> None:
+async def live_through(steps: list[tuple[str, Any]], poisoned_rules: Levels | None, watched: Levels) -> None:
     async with world(TRADES) as made:
         poison = Poisoned()
-        history = History(made, poison)
+        history = History(made, poison, watched)
+        made.source.tell(StartWatch(history.trigger.watch, fire_existing=True))
+        history.model(derivation(watched), watched)
         ref, _ = made.listener()
         victim = follower(None if poisoned_rules is None else derivation(poisoned_rules), None, ref)
         victim.selection = poison
@@ -332,18 +368,32 @@ async def live_through(steps: list[tuple[str, Any]], poisoned_rules: Levels | No
                 history.check()
         await history.settle()
         history.check()
+        made.source.tell(StopWatch(history.trigger.watch))
+        await until(
+            lambda: (
+                set(made.memory.audiences)
+                == {one.subscription.derivation for one in history.followers if one.model}
+                | ({victim.derivation} - {None})
+            )
+        )
+        await stop_actor(history.trigger_ref)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=histories, poisoned=st.sampled_from([None, (("high", 99, 98),)]))
+@given(
+    steps=histories,
+    poisoned=st.sampled_from([None, (("high", 99, 98),)]),
+    watched=st.sampled_from([LEVELS, (("high", 70, 60), ("low", 0, None))]),
+)
 @example(  # a latch that a crash takes back, and a state that its successor remembers
     steps=[
         ("attach", (1, 0)), ("commit", [(1, 105, "A")]), ("commit", [(1, 95, "A")]), ("settle", None),
         ("crash", [(1, 35, "A"), (2, 105, "B")]), ("attach", (1, 1)), ("commit", [(2, 95, "B")]),
     ],
     poisoned=None,
+    watched=LEVELS,
 )  # fmt: skip
 def test_any_history_ends_with_the_states_that_the_rules_mean(
-    steps: list[tuple[str, Any]], poisoned: Levels | None, io_loop: IOLoop, small_slices: None
+    steps: list[tuple[str, Any]], poisoned: Levels | None, watched: Levels, io_loop: IOLoop, small_slices: None
 ) -> None:
-    io_loop.run_sync(lambda: live_through(steps, poisoned))
+    io_loop.run_sync(lambda: live_through(steps, poisoned, watched))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from tests.support.client import ClientSubscription, GraphQLClient, connected
 from tests.support.databases import AnyDatabase
+from tests.support.receiver import receiving
 from tests.support.service import serving
 from tycostream.app import Service
 from tycostream.views import Views
@@ -128,22 +130,59 @@ async def test_states_are_kept_when_the_source_fails(database: AnyDatabase, tmp_
         await client.until(lambda: risks(followed)[3] == "high")
 
 
+async def test_triggers_fire_on_states_that_they_share_with_subscribers(database: AnyDatabase, tmp_path: Path) -> None:
+    database.execute(TABLE)
+    async with (
+        serving(tmp_path, SCHEMA, database.environ) as service,
+        connected(service.port) as client,
+        receiving() as receiver,
+    ):
+        followed = await follow(client, LEVELS)
+        await client.until(lambda: len(followed.rows) == 4)
+        wish = (
+            f'{{ name: "bad", webhook: "{receiver.url()}", fire: {{ risk: {{ _eq: critical }} }},'
+            f" clear: {{ risk: {{ _is_null: true }} }}, derive_risk: {LEVELS} }}"
+        )
+        made = await asked(service, f"mutation {{ create_positions_trigger(input: {wish}) {{ watching fired_rows }} }}")
+        assert made == {"data": {"create_positions_trigger": {"watching": True, "fired_rows": ['{"id":3}']}}}
+        (shared,) = await derivations(service)
+        assert (shared["triggers"], shared["evaluated"]) == (1, 4)
+        for change in ("value = 101 WHERE id = 1", "value = 50 WHERE id = 1", "value = 7 WHERE id = 1"):
+            await database.run(f"UPDATE positions SET {change}")
+        await receiver.until(2)
+        tested = await asked(service, 'mutation { test_positions_trigger(name: "bad") { name } }')
+        assert tested == {"data": {"test_positions_trigger": {"name": "bad"}}}
+        await receiver.until(3)
+        told = [(body["event_type"], body["data"]) for body in map(json.loads, receiver.bodies)]
+        assert told == [
+            ("FIRE", {"id": 1, "value": 101, "note": "x", "risk": "critical"}),
+            ("CLEAR", {"id": 1, "value": 7, "note": "x", "risk": None}),
+            ("TEST", {"id": 3, "value": 500, "note": "x", "risk": "critical"}),
+        ]
+        await client.complete(followed)
+        await asked(service, 'mutation { delete_positions_trigger(name: "bad") { name } }')
+        async with asyncio.timeout(20):
+            while await derivations(service):
+                await asyncio.sleep(0.005)
+
+
+async def asked(service: Service, query: str) -> Any:
+    """The answer over HTTP."""
+    answer = await AsyncHTTPClient().fetch(
+        f"http://127.0.0.1:{service.port}/graphql", method="POST", body=json.dumps({"query": query}),
+        headers={"Content-Type": "application/json"}, raise_error=False,
+    )  # fmt: skip
+    return json.loads(answer.body)
+
+
 async def test_queries_and_refusals(database: AnyDatabase, tmp_path: Path) -> None:
     database.execute(TABLE)
     async with serving(tmp_path, SCHEMA, database.environ) as service, connected(service.port) as client:
-
-        async def asked(query: str) -> Any:
-            answer = await AsyncHTTPClient().fetch(
-                f"http://127.0.0.1:{service.port}/graphql", method="POST", body=json.dumps({"query": query}),
-                headers={"Content-Type": "application/json"}, raise_error=False,
-            )  # fmt: skip
-            return json.loads(answer.body)
-
         query = "{ positions(derive_risk: %s, where: {risk: {_gt: low}}, order_by: {risk: desc}) { id risk } }"
-        found = await asked(query % LEVELS)
+        found = await asked(service, query % LEVELS)
         assert found == {"data": {"positions": [{"id": 3, "risk": "critical"}, {"id": 2, "risk": "high"}]}}
         wrong = "[{state: high, when: {risk: {_eq: low}}}]"
-        (error,) = (await asked(query % wrong))["errors"]
+        (error,) = (await asked(service, query % wrong))["errors"]
         assert "[0].when.risk: risk is a calculated field" in error["message"]
         assert error["extensions"] == {"code": "BAD_USER_INPUT"}
         refused = await follow(client, wrong)

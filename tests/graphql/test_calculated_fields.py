@@ -166,6 +166,12 @@ def test_a_filter_on_a_calculated_field_reads_the_extended_row() -> None:
     assert follow(RULES + ", where: {id: {_eq: 1}}").filter.source is POSITIONS, "shared with who gives no rules"
 
 
+def test_a_calculated_field_that_does_not_matter_to_a_filter_makes_no_states() -> None:
+    plan = follow("where: {id: {_lt: 3}, _or: [{}, {risk: {_eq: low}}]}")
+    assert plan.derivation is None
+    assert plan.filter is follow("where: {id: {_lt: 3}}").filter
+
+
 def test_one_state_may_have_several_rules() -> None:
     plan = follow(
         "derive_risk: [{state: high, when: {value: {_gt: 100}}}, {state: low, when: {value: {_gt: 10}}},"
@@ -261,6 +267,7 @@ async def answer(text: str) -> object:
     (RULES + ", order_by: {risk: desc_nulls_last}", [(3, "critical"), (2, "high"), (1, None), (4, None)]),
     (RULES + ", order_by: {risk: asc}, limit: 1, offset: 1", [(3, "critical")]),
     ("order_by: {risk: asc}, where: {risk: {_neq: low}}", []),
+    ("where: {id: {_lt: 3}, _or: [{}, {risk: {_eq: low}}]}", [(1, None), (2, None)]),
     # without a past, `until` says nothing
     ("derive_risk: [{state: low, when: {value: {_gt: 100}}, until: {value: {_lt: 1}}}]",
      [(1, None), (2, None), (3, "low"), (4, None)]),
@@ -277,6 +284,11 @@ async def test_rows_can_be_in_the_order_of_a_field_that_nobody_gives_rules_for()
     assert await answer("{ positions(order_by: {risk: asc}, limit: 2) { id } }") == {
         "positions": [{"id": 1}, {"id": 2}]
     }
+
+
+async def test_a_filter_to_which_a_calculated_field_does_not_matter_is_asked_of_the_columns() -> None:
+    found = await answer("{ positions(where: {id: {_lt: 3}, _or: [{}, {risk: {_eq: low}}]}) { id } }")
+    assert found == {"positions": [{"id": 1}, {"id": 2}]}
 
 
 async def test_a_row_by_its_key_has_its_state() -> None:

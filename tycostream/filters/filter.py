@@ -34,6 +34,10 @@ class Filter:
         reads = self.reads
         return (column.name for index, column in enumerate(self.source.columns) if reads >> index & 1)
 
+    def moved_to(self, source: Source) -> Filter:
+        """The same condition on another source, which has the columns that it reads at the same positions."""
+        return _shared(source, self.node, self._where)
+
     def __eq__(self, other: object) -> bool:
         return self is other or (
             isinstance(other, Filter)
@@ -65,7 +69,10 @@ def parse_filter(source: Source, where: Mapping[str, object] | None) -> Filter:
 
     Filters that say the same are one object as long as anybody holds it.
     """
-    node = TRUE if where is None else parse(source, where)
+    return _shared(source, TRUE if where is None else parse(source, where), where)
+
+
+def _shared(source: Source, node: Node, where: Mapping[str, object] | None) -> Filter:
     known = _known.get((source, node))
     if known is None:
         known = _known[source, node] = Filter(source, node, where)

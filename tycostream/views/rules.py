@@ -24,7 +24,7 @@ def rules_argument(field: str) -> str:
 
 
 def parse_condition(source: Source, where: Mapping[str, Any] | None) -> Filter:
-    """The filter of a `where` object: on the source, or on its extension where it speaks of a calculated field.
+    """The filter of a `where` object: on the source, or on its extension where a calculated field matters to it.
 
     Raises FilterError.
     """
@@ -33,7 +33,10 @@ def parse_condition(source: Source, where: Mapping[str, Any] | None) -> Filter:
     except FilterError as error:
         if not _is_calculated(source, error):
             raise
-        return parse_filter(source.extended, where)
+        condition = parse_filter(source.extended, where)
+        # What was said of it may not matter: `{_or: [{}, ...]}` is true
+        needs_states = condition.reads >> len(source.columns)
+        return condition if needs_states else condition.moved_to(source)
 
 
 def parse_derivation(
