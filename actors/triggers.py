@@ -6,6 +6,7 @@ A name is taken and given back here, in one step each; the actors are the superv
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import pykka
 from pykka import ActorRef
 
-from actors.runtime import tell
+from actors.runtime import Dispatcher, tell
 from actors.source_messages import ShowRow, StopWatch
 from actors.supervisor import Restart, StartChild, StopChild
 from actors.trigger import TriggerActor, ended
@@ -25,6 +26,8 @@ from tycostream.triggers import EventType, TargetPolicy, WebhookEvent
 from tycostream.triggers.codes import Code, TriggerError
 from tycostream.triggers.definition import define, some_of
 from tycostream.triggers.status import Outlet, TriggerStatus
+
+log = logging.getLogger("tycostream.trigger")
 
 KIND = "trigger"
 _RESTART = Restart()
@@ -86,6 +89,7 @@ class TriggerRegistry:
         except TriggerError:
             self._drop(memory)
             raise
+        log.info("trigger %s: created", _child_name(memory))
         with suppress(TimeoutError):  # then the source has no rows yet: `watching` says so
             async with asyncio.timeout(self._config.within):
                 await memory.settled.wait()
@@ -96,20 +100,15 @@ class TriggerRegistry:
         memory = self._existing(source, name)
         status = memory.status(self._outlet, tuple(memory.watch.fired))
         self._drop(memory)
-        memory.watch.ended = True
-        memory.settled.set()
-        with suppress(pykka.ActorDeadError):  # then the service is being stopped, and with it everything
-            await self._supervisor.ask(StopChild(KIND, _child_name(memory)), block=False)
-        running = self._directory.get(("source", source.name))
-        if running is not None:  # else its successor sees that the watch has ended
-            tell(running, StopWatch(memory.watch))
-        self._outlet.forget(memory)
+        # To the end, also where the client that asked for it goes away meanwhile
+        await asyncio.shield(Dispatcher.current().spawn(self._end(memory)))
         return status
 
     async def enable(self, source: Source, name: str) -> TriggerStatus:
         """Tell its webhook again, also one that answered 410; run it again where it was given up."""
         memory = self._existing(source, name)
         memory.telling.enabled = True
+        log.info("trigger %s: enabled", _child_name(memory))
         memory.updated_at = utc_now()
         self._outlet.enable(memory.definition.url)
         if (KIND, _child_name(memory)) not in self._directory:
@@ -120,6 +119,7 @@ class TriggerRegistry:
         """Follow the rows on, and tell nobody."""
         memory = self._existing(source, name)
         memory.telling.enabled = False
+        log.info("trigger %s: disabled", _child_name(memory))
         memory.updated_at = utc_now()
         return memory.status(self._outlet)
 
@@ -149,6 +149,17 @@ class TriggerRegistry:
         if mine.get(definition.name) is memory:
             del mine[definition.name]
             self._total -= 1
+
+    async def _end(self, memory: TriggerMemory) -> None:
+        memory.watch.ended = True
+        memory.settled.set()
+        with suppress(pykka.ActorDeadError):  # then the service is being stopped, and with it everything
+            await self._supervisor.ask(StopChild(KIND, _child_name(memory)), block=False)
+        running = self._directory.get(("source", memory.definition.source.name))
+        if running is not None:  # else its successor sees that the watch has ended
+            tell(running, StopWatch(memory.watch))
+        self._outlet.forget(memory)
+        log.info("trigger %s: deleted", _child_name(memory))
 
     async def _run(self, memory: TriggerMemory) -> None:
         def make(_supervisor: ActorRef[Any]) -> ActorRef[Any]:

@@ -10,21 +10,25 @@ import sys
 from pathlib import Path
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient
 
+from tests.end_to_end.test_queries import http
 from tests.support.client import connected
+from tests.support.databases import AnyDatabase
 from tests.support.postgres import Database
+from tests.support.receiver import receiving
 from tests.support.service import serving
 from tycostream.filters import OPERATORS
 from tycostream.graphql import Engine, Limits, PreparedQuery, SubscriptionPlan
 from tycostream.model import ColumnType
 from tycostream.settings import load_schema
+from tycostream.triggers.codes import Code
 from tycostream.web.close_codes import CloseCode
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
 CALCULATED = ROOT / "docs" / "calculated-states.md"
+TRIGGERS = (ROOT / "docs" / "triggers.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 TABLES = """
@@ -77,7 +81,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", ROOT / "docs" / "guide.md", CALCULATED], ids=lambda page: page.name
+    "page",
+    [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "triggers.md", CALCULATED],
+    ids=lambda page: page.name,
 )
 def test_examples_of_graphql_are_valid_for_the_examples_of_schema_files(page: Path, tmp_path: Path) -> None:
     text = page.read_text()
@@ -92,12 +98,19 @@ def test_examples_of_graphql_are_valid_for_the_examples_of_schema_files(page: Pa
 async def test_states_are_as_the_page_on_them_says(postgres: Database, tmp_path: Path) -> None:
     text = CALCULATED.read_text()
     schema = schema_of(text, tmp_path).read_text()
-    first, remembered, query = blocks(text, "graphql")
+    first, remembered, query, trigger = blocks(text, "graphql")
     walk = re.findall(r"^\| (\d+|NULL) \| (null|`\w+`) \|", text, re.MULTILINE)
     assert len(walk) == 10
     postgres.execute("CREATE TABLE positions (id int PRIMARY KEY, symbol text, value float8)")
     postgres.execute("INSERT INTO positions VALUES (1, 'A', 6000), (2, 'B', 20000), (3, 'C', NULL)")
-    async with serving(tmp_path, schema, postgres.environ) as service, connected(service.port) as client:
+    async with (
+        serving(tmp_path, schema, postgres.environ) as service,
+        connected(service.port) as client,
+        http(service.port) as ask,
+        receiving() as receiver,
+    ):
+        made = await ask(trigger.replace("http://localhost:8080/hooks", receiver.url()), None)
+        assert made == {"data": {"create_positions_trigger": {"fired_rows": ['{"id":2}']}}}
         positions = await client.subscribe(remembered)
         for value, state in walk:
             await postgres.run(f"UPDATE positions SET value = {value} WHERE id = 1")
@@ -112,15 +125,48 @@ async def test_states_are_as_the_page_on_them_says(postgres: Database, tmp_path:
         assert [(one["operation"], one["fields"]) for one in dangerous.messages[2:]] == [
             ("UPDATE", ["value", "risk_level"]), ("DELETE", ["id", "symbol", "value", "risk_level"]),
         ]  # fmt: skip
-        answer = await AsyncHTTPClient().fetch(
-            f"http://127.0.0.1:{service.port}/graphql", method="POST", body=json.dumps({"query": query}),
-            headers={"Content-Type": "application/json"},
-        )  # fmt: skip
-        assert json.loads(answer.body)["data"] == {"positions": [{"id": 2, "risk_level": "critical"}]}
+        assert (await ask(query, None))["data"] == {"positions": [{"id": 2, "risk_level": "critical"}]}
+        told = [json.loads(body) for body in receiver.bodies]
+        assert [one["event_type"] for one in told[:2]] == ["FIRE", "CLEAR"]
+        assert [one["data"] for one in told[:2]] == [
+            {"symbol": "A", "risk_level": "critical"}, {"symbol": "A", "risk_level": None},
+        ]  # fmt: skip
 
 
 def _named(state: str) -> str | None:
     return None if state == "null" else state.strip("`")
+
+
+def test_every_code_of_triggers_is_explained() -> None:
+    assert re.findall(r"^\| `([A-Z_]+)` \|", TRIGGERS, re.MULTILINE) == [code.value for code in Code]
+
+
+async def test_the_triggers_of_the_page_do_what_it_says(database: AnyDatabase, tmp_path: Path) -> None:
+    create, show, manage = blocks(TRIGGERS, "graphql")
+    (insert,), (body,) = blocks(TRIGGERS, "sql"), blocks(TRIGGERS, "json")
+    schema = schema_of(TRIGGERS, tmp_path).read_text()
+    await database.run("CREATE TABLE trades (id int PRIMARY KEY, symbol text, price float8, quantity int8)")
+    async with (
+        serving(tmp_path, schema, database.environ) as service,
+        http(service.port) as ask,
+        receiving() as receiver,
+    ):
+        answer = await ask(create.replace("http://localhost:8080/hooks", receiver.url()), None)
+        assert answer == {"data": {"create_trades_trigger": {"name": "large trade", "watching": True}}}
+        await database.run(insert)
+        await receiver.until(1)
+        expected, found = json.loads(body), json.loads(receiver.bodies[0])
+        assert list(found) == list(expected)
+        for varies in ("event_id", "timestamp", "source_timestamp"):
+            text, example = found.pop(varies), expected.pop(varies)
+            assert re.sub(r"[0-9a-f]+", "0", text) == re.sub(r"[0-9a-f]+", "0", example)
+        assert found == expected
+        shown = (await ask(show, None))["data"]["trades_trigger"]
+        assert (shown["fired"], shown["fired_rows"]) == (1, ['{"id":7}'])
+        managed = (await ask(manage, None))["data"]
+        assert managed["disable_trades_trigger"] == {"enabled": False}
+        assert managed["delete_trades_trigger"] == {"name": "large trade"}
+        assert (await ask(show, None))["data"]["trades_triggers"] == []
 
 
 async def test_the_python_client_of_the_guide_gets_rows(postgres: Database, tmp_path: Path) -> None:

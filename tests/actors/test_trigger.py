@@ -342,6 +342,16 @@ async def test_a_deleted_trigger_is_gone_and_its_name_is_free() -> None:
         assert h.outlet.told == [("CLEAR", 2)]
 
 
+async def test_a_client_that_goes_away_while_it_deletes_leaves_nothing_half_done() -> None:
+    async with living(row(1, 150)) as h:
+        deleting = asyncio.ensure_future(h.registry.delete(SOURCE, "dear"))
+        await asyncio.sleep(0)
+        deleting.cancel()
+        await until(lambda: h.outlet.forgotten)
+        await until(lambda: len(h.world.memory.watches) == 0)
+        assert deleting.cancelled()
+
+
 async def test_a_source_rests_once_its_last_trigger_is_deleted() -> None:
     async with house(linger=0.01) as h:
         creating = asyncio.ensure_future(h.create())
