@@ -102,7 +102,7 @@ async def test_states_are_as_the_page_on_them_says(postgres: Database, tmp_path:
     walk = re.findall(r"^\| (\d+|NULL) \| (null|`\w+`) \|", text, re.MULTILINE)
     assert len(walk) == 10
     postgres.execute("CREATE TABLE positions (id int PRIMARY KEY, symbol text, value float8)")
-    postgres.execute("INSERT INTO positions VALUES (1, 'A', 6000), (2, 'B', 20000), (3, 'C', NULL)")
+    postgres.execute("INSERT INTO positions VALUES (1, 'A', 100), (2, 'B', 20000), (3, 'C', NULL)")
     async with (
         serving(tmp_path, schema, postgres.environ) as service,
         connected(service.port) as client,
