@@ -279,6 +279,7 @@ class ConnectionActor(LoopActor):
             envelope=TextFrames(self._protocol.next_prefix(operation_id)),
             connection=self.actor_ref,
             operation_id=operation_id,
+            derivation=plan.derivation,
         )
         self._subscriptions[operation_id] = subscription
         if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):

@@ -20,7 +20,7 @@ from pykka import ActorRef
 
 from actors.intake import Intake
 from actors.runtime import LoopActor, handles, tell
-from actors.source_memory import SourceMemory
+from actors.source_memory import Audience, SourceMemory
 from actors.source_messages import (
     Attach,
     Attached,
@@ -33,6 +33,7 @@ from actors.source_messages import (
     LingerOver,
     ReadRows,
     Refused,
+    ShowRow,
     SourceStateChanged,
     SourceUnavailableError,
     StartDriver,
@@ -58,7 +59,7 @@ from tycostream.model import (
 )
 from tycostream.triggers.watches import Watch
 from tycostream.turns import Turns
-from tycostream.views import Delivery, Delta, Reload, SnapshotReader, Subscription
+from tycostream.views import Delivery, Delta, Derivation, Derived, Reload, Subscription
 
 log = logging.getLogger("tycostream.source")
 
@@ -98,7 +99,6 @@ class SourceActor(LoopActor):
         self._config = config
         self._memory = memory
         self._cache = memory.cache
-        self._views = memory.views
         self._supervisor = supervisor
         self._state = State.IDLE
         self._reason: str | None = None
@@ -114,6 +114,8 @@ class SourceActor(LoopActor):
         self._failures = 0
         self._waiting: dict[Subscription, None] = {}
         self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
+        self._looking: dict[Watch, asyncio.Future[bool]] = {}
+        """Whom to tell that their first rows have been looked at."""
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: asyncio.TimerHandle | None = None
         self._lag: float | None = None
@@ -122,8 +124,9 @@ class SourceActor(LoopActor):
     # Life
 
     def on_start(self) -> None:
-        for subscription in [one for one in self._views.subscriptions() if not one.connection.is_alive()]:
-            self._views.remove(subscription)
+        for subscription in [one for one in self._memory.subscriptions() if not one.connection.is_alive()]:
+            self._memory.remove(subscription)
+        self._memory.drop_ended()
         if self._cache.timestamp is not None:
             self._state, self._reason = State.STALE, "restarted after an error"
         self._tell_state()
@@ -134,6 +137,8 @@ class SourceActor(LoopActor):
         self._stop_driver()
         self._cancel_timers()
         self._fail_questions(f"source {self.source.name} is being stopped")
+        for watch in list(self._looking):
+            self._forget_looking(watch)
 
     def on_failure(self, *_error: object) -> None:
         self._memory.roll_back()
@@ -147,64 +152,109 @@ class SourceActor(LoopActor):
     # Subscriptions
 
     @handles(Attach)
-    def _attach(self, message: Attach) -> None:
+    def _attach(self, message: Attach) -> Coroutine[Any, Any, None] | None:
         subscription = message.subscription
         self._stop_lingering()
         if self._cache.timestamp is not None:
             self._flush()
+            if self._memory.lacks_states(subscription.derivation):
+                self._waiting[subscription] = None  # so that it is refused, should this end half-way
+                return self._admit_waiting(subscription, self._cache.timestamp)
             self._admit(subscription, self._cache.timestamp)
         elif self._state is State.FAILED:
             self._refuse(subscription, self._unavailable())
+            self._linger_if_unused()
         else:
             self._waiting[subscription] = None
             if self._state is State.IDLE:
                 self._start_driver()
+        return None
+
+    async def _admit_waiting(self, subscription: Subscription, timestamp: int) -> None:
+        """Admit a subscription; the states that nobody has asked for yet are worked out first. Meanwhile this actor's
+        inbox waits."""
+        await self._work_out(subscription.derivation)
+        del self._waiting[subscription]
+        self._admit(subscription, timestamp)
+
+    async def _work_out(self, derivation: Derivation | None) -> None:
+        """Know the states of the rows that are there. Meanwhile this actor's inbox waits."""
+        if derivation is None or not self._memory.lacks_states(derivation):
+            return
+        derived = Derived(derivation)
+        rows = self._cache.frozen()
+        for start in range(0, len(rows), SLICE_ROWS):
+            derived.look_at(rows[start : start + SLICE_ROWS])
+            await asyncio.sleep(0)
+        self._memory.audiences[derivation] = Audience(derived)
 
     def _admit(self, subscription: Subscription, timestamp: int) -> None:
-        reader = SnapshotReader(self.source, self._cache.frozen(), timestamp, subscription.filter)
-        if tell(subscription.connection, Attached(subscription, reader)):
-            self._views.add(subscription)
+        reader = self._memory.snapshot(subscription, timestamp)
+        self._memory.add(subscription)
+        if not tell(subscription.connection, Attached(subscription, reader)):
+            self._memory.remove(subscription)
 
     @handles(Detach)
     def _detach(self, message: Detach) -> None:
         subscription = message.subscription
         self._waiting.pop(subscription, None)
-        self._views.remove(subscription)
+        self._memory.remove(subscription)
         self._linger_if_unused()
 
     # Triggers
 
     @handles(StartWatch)
-    def _start_watch(self, message: StartWatch) -> Coroutine[Any, Any, None] | None:
+    def _start_watch(self, message: StartWatch) -> Coroutine[Any, Any, bool] | asyncio.Future[bool] | bool:
         watch = message.watch
         self._stop_lingering()
-        if watch in self._memory.watches:  # its actor is a new one
+        unseen = self._memory.unseen
+        if self._memory.watching(watch) and watch not in unseen:  # its actor is a new one
             tell(watch.receiver, CrossingsWait())
-            return None
-        if self._cache.timestamp is not None:
+            return True
+        if watch not in unseen and self._cache.timestamp is not None:
             self._flush()
             return self._watch(watch, self._cache.timestamp, fire=message.fire_existing)
-        self._memory.unseen[watch] = message.fire_existing
+        unseen.setdefault(watch, message.fire_existing)
+        if self._state is State.FAILED:
+            return False
         if self._state is State.IDLE:
             self._start_driver()
-        return None
+        self._forget_looking(watch)
+        self._looking[watch] = self.dispatcher.loop.create_future()
+        return self._looking[watch]
 
-    async def _watch(self, watch: Watch, timestamp: int, *, fire: bool) -> None:
+    async def _watch(self, watch: Watch, timestamp: int, *, fire: bool) -> bool:
         """Look at the rows that are there. Meanwhile this actor's inbox waits."""
         self._memory.unseen[watch] = fire  # so that a successor does it again, should this end half-way
-        self._memory.watches.add(watch)
+        await self._work_out(watch.derivation)
+        self._memory.start_watch(watch)
         rows = self._cache.frozen()
         for start in range(0, len(rows), SLICE_ROWS):
             self._memory.look_at(watch, rows[start : start + SLICE_ROWS], timestamp, fire=fire)
             await asyncio.sleep(0)
         del self._memory.unseen[watch]
+        watch.looked = True
         self._flush()
+        return True
 
     @handles(StopWatch)
     def _stop_watch(self, message: StopWatch) -> None:
-        self._memory.unseen.pop(message.watch, None)
-        self._memory.watches.remove(message.watch)
+        self._memory.stop_watch(message.watch)
+        self._forget_looking(message.watch)
         self._linger_if_unused()
+
+    def _forget_looking(self, watch: Watch) -> None:
+        if (looking := self._looking.pop(watch, None)) is not None:
+            looking.cancel()
+
+    @handles(ShowRow)
+    def _show_row(self, message: ShowRow) -> tuple[Row | None, int | None]:
+        rows = self._cache.rows
+        row = rows.get(message.key) if message.key is not None else None
+        row = row or next(iter(rows.values()), None)
+        if row is not None and message.derivation is not None:
+            row = self._memory.extended(row, message.derivation)
+        return row, self._cache.timestamp
 
     def _refuse(self, subscription: Subscription, message: str) -> None:
         tell(subscription.connection, Refused(subscription, message))
@@ -259,6 +309,8 @@ class SourceActor(LoopActor):
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
+            if self._driver is None:  # it failed while nobody was there, and so nothing else starts it again
+                tell(self.actor_ref, StartDriver())
 
     # What the driver reports
 
@@ -319,6 +371,7 @@ class SourceActor(LoopActor):
             reload.finish()
             if self._cache.timestamp is None:
                 self._cache.load(reload.rows, reload.timestamp)
+                self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
             else:
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
             self._reload = None
@@ -349,14 +402,15 @@ class SourceActor(LoopActor):
         self._memory.route(deltas, timestamp)
 
     async def _serve_waiting(self, timestamp: int) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for subscription in waiting:
-            self._admit(subscription, timestamp)
+        for subscription in list(self._waiting):
+            await self._admit_waiting(subscription, timestamp)
         questions, self._questions = self._questions, {}
         for question, message in questions.items():
             self.spawn(_answer(question, self._candidates(message), message.filter))
         for watch, fire in list(self._memory.unseen.items()):
             await self._watch(watch, timestamp, fire=fire)
+            if (looking := self._looking.pop(watch, None)) is not None:
+                looking.set_result(True)
         self._linger_if_unused()
 
     def _handled(self, event: Event) -> None:
@@ -373,14 +427,14 @@ class SourceActor(LoopActor):
     def _flush(self) -> None:
         """Tell every connection once of all that its subscriptions have to hear."""
         by_connection: dict[ActorRef[Any], list[tuple[Subscription, Delivery]]] = {}
-        for group, delivery in self._views.flush():
+        for group, delivery in self._memory.flush():
             for subscription in group.subscriptions:
                 told = by_connection.get(subscription.connection)
                 if told is None:
                     by_connection[subscription.connection] = [(subscription, delivery)]
                 else:
                     told.append((subscription, delivery))
-        woken = self._memory.watches.flush()
+        woken = list(self._memory.flush_watches())
         self._memory.delivered()
         for watch in woken:
             tell(watch.receiver, CrossingsWait())
@@ -463,6 +517,9 @@ class SourceActor(LoopActor):
         for subscription in waiting:
             self._refuse(subscription, self._unavailable())
         self._fail_questions(self._unavailable())
+        looking, self._looking = self._looking, {}
+        for future in looking.values():
+            future.set_result(False)
 
     def _fail_questions(self, message: str) -> None:
         questions, self._questions = self._questions, {}
@@ -517,17 +574,7 @@ class SourceActor(LoopActor):
             "changes": self._changes,
             "failures": self._failures,
             "waiting": len(self._waiting),
-            "triggers": len(self._memory.watches),
-            "rows_fired": self._memory.watches.fired_rows,
-            "subscriptions": sum(len(group.subscriptions) for view in self._views for group in view.groups.values()),
-            "views": [
-                {
-                    "filter": view.filter.to_json(),
-                    "subscriptions": sum(len(group.subscriptions) for group in view.groups.values()),
-                    "selections": len(view.groups),
-                }
-                for view in islice(self._views, 100)
-            ],
+            **self._memory.details(),
         }
 
 

@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any
 
 from tycostream.model import Position, Row
 from tycostream.triggers.watches import Watch, Watches
-from tycostream.views import Delta, RowCache, Views
+from tycostream.views import Delivery, Delta, Derivation, Derived, RowCache, SnapshotReader, Subscription, Views
+from tycostream.views.views import Group
+
+VIEWS_TOLD = 100
+DERIVATIONS_TOLD = 20
+"""How many of them the debug page lists."""
+
+
+@dataclass(eq=False, slots=True)
+class Audience:
+    """Those who follow a source under the same rules for its calculated fields."""
+
+    derived: Derived
+    views: Views = field(default_factory=Views)
+    watches: Watches = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watches = Watches(self.derived.derivation.source.extended)
+
+    def route(self, deltas: list[Delta], timestamp: int) -> None:
+        """Note what changes of the source's rows mean to everybody here."""
+        changes: Iterable[Delta] = self.derived.extend(deltas)
+        if len(self.watches):
+            changes = list(changes)
+            self.watches.route(changes, timestamp)
+        self.views.route(changes, timestamp)
 
 
 @dataclass(eq=False)
 class SourceMemory:
     """A source's rows, the subscriptions and triggers on them, and what these have not been told of yet.
 
+    `views` and `watches` are of those who follow the database's columns alone; everybody else belongs to the audience
+    of a derivation, which is there from the first of them to the last.
     `unseen` are watches that have not looked at any rows, for there are none yet; with whether rows that match are to
     fire.
     """
 
     cache: RowCache
     views: Views = field(default_factory=Views)
+    audiences: dict[Derivation, Audience] = field(default_factory=dict)
     watches: Watches = field(init=False)
     unseen: dict[Watch, bool] = field(default_factory=dict)
     undelivered: list[Delta] = field(default_factory=list)
@@ -37,23 +68,123 @@ class SourceMemory:
     @property
     def followed(self) -> bool:
         """Whether somebody needs the rows to be kept up to date."""
-        return bool(len(self.views) or len(self.watches) or self.unseen)
+        return bool(len(self.views) or self.audiences or len(self.watches) or self.unseen)
+
+    def lacks_states(self, derivation: Derivation | None) -> bool:
+        """Whether the states of the rows have to be worked out before somebody can follow them."""
+        return derivation is not None and derivation not in self.audiences
+
+    def every_views(self) -> Iterator[Views]:
+        """The views of everybody."""
+        yield self.views
+        for audience in self.audiences.values():
+            yield audience.views
+
+    def every_watches(self) -> Iterator[Watches]:
+        """The watches of every trigger."""
+        yield self.watches
+        for audience in self.audiences.values():
+            yield audience.watches
+
+    def subscriptions(self) -> Iterator[Subscription]:
+        """Every subscription."""
+        return chain.from_iterable(views.subscriptions() for views in self.every_views())
+
+    def add(self, subscription: Subscription) -> None:
+        """From now on the subscription is told of changes; the audience that it belongs to is there."""
+        derivation = subscription.derivation
+        (self.views if derivation is None else self.audiences[derivation].views).add(subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        """Tell it no more. The last one takes its audience with it."""
+        derivation = subscription.derivation
+        if derivation is None:
+            self.views.remove(subscription)
+        elif (audience := self.audiences.get(derivation)) is not None:
+            audience.views.remove(subscription)
+            self._drop_if_empty(derivation)
+
+    def _drop_if_empty(self, derivation: Derivation) -> None:
+        audience = self.audiences[derivation]
+        if not len(audience.views) and not len(audience.watches):
+            del self.audiences[derivation]
+
+    def snapshot(self, subscription: Subscription, timestamp: int) -> SnapshotReader:
+        """The rows of this moment for a subscription, whose audience is there."""
+        derivation = subscription.derivation
+        states = None if derivation is None else self.audiences[derivation].derived.frozen()
+        return SnapshotReader(self.cache.source, self.cache.frozen(), timestamp, subscription.filter, states)
+
+    def extended(self, row: Row, derivation: Derivation) -> Row:
+        """A row of this moment with its calculated fields; as if it were new, where nobody follows these rules."""
+        audience = self.audiences.get(derivation)
+        return derivation.extend(row) if audience is None else audience.derived.extended(row)
+
+    def watching(self, watch: Watch) -> bool:
+        """Whether the watch has been started."""
+        watches = self._watches_of(watch)
+        return watches is not None and watch in watches
+
+    def start_watch(self, watch: Watch) -> None:
+        """Watch from now on; the audience that it belongs to is there."""
+        watches = self._watches_of(watch)
+        assert watches is not None
+        if watch not in watches:
+            watches.add(watch)
+
+    def stop_watch(self, watch: Watch) -> None:
+        """Watch no more."""
+        self.unseen.pop(watch, None)
+        watches = self._watches_of(watch)
+        if watches is not None:
+            watches.remove(watch)
+            if watch.derivation is not None:
+                self._drop_if_empty(watch.derivation)
+
+    def _watches_of(self, watch: Watch) -> Watches | None:
+        if watch.derivation is None:
+            return self.watches
+        audience = self.audiences.get(watch.derivation)
+        return None if audience is None else audience.watches
+
+    def drop_ended(self) -> None:
+        """Stop the watches of which nobody could be told that they are to end."""
+        for watch in [one for one in (*chain.from_iterable(self.every_watches()), *self.unseen) if one.ended]:
+            self.stop_watch(watch)
 
     def route(self, deltas: list[Delta], timestamp: int) -> None:
         """Note what the changes mean to everybody; it is told at the next flush."""
         self.undelivered.extend(deltas)
         self.views.route(deltas, timestamp)
+        for audience in self.audiences.values():
+            audience.route(deltas, timestamp)
         self.watches.route(deltas, timestamp)
+
+    def flush(self) -> Iterator[tuple[Group, Delivery]]:
+        """What has been noted for subscriptions since the last flush."""
+        return chain.from_iterable(views.flush() for views in self.every_views())
+
+    def flush_watches(self) -> Iterator[Watch]:
+        """Hand over what has been noted for triggers since the last flush; those that have to be woken."""
+        return chain.from_iterable(watches.flush() for watches in self.every_watches())
 
     def delivered(self) -> None:
         """Everybody has been told."""
         self.undelivered.clear()
+        for audience in self.audiences.values():
+            audience.derived.delivered()
         self.timestamp_delivered = self.cache.timestamp
 
     def look_at(self, watch: Watch, rows: tuple[Row, ...], timestamp: int, *, fire: bool) -> None:
         """A piece of the rows that were there before a watch."""
         key_of = self.cache.source.key_of
-        self.watches.look_at(watch, ((key_of(row), row) for row in rows), timestamp, fire=fire)
+        keyed = ((key_of(row), row) for row in rows)
+        if watch.derivation is None:
+            self.watches.look_at(watch, keyed, timestamp, fire=fire)
+        else:
+            audience = self.audiences[watch.derivation]
+            extended = ((key, audience.derived.extended(row)) for key, row in keyed)
+            audience.watches.look_at(watch, extended, timestamp, fire=fire)
 
     def forget(self) -> None:
         """The rows are not kept any more."""
@@ -62,8 +193,42 @@ class SourceMemory:
 
     def roll_back(self) -> None:
         """Take back what has not been told."""
-        self.views.discard()
-        self.watches.discard()
+        for views in self.every_views():
+            views.discard()
+        for audience in self.audiences.values():
+            audience.derived.undo()
+        for watches in self.every_watches():
+            watches.discard()
         self.cache.undo(self.undelivered)
         self.undelivered.clear()
         self.cache.timestamp = self.timestamp_delivered
+
+    def details(self) -> dict[str, Any]:
+        """Who follows, for the debug page."""
+        return {
+            "triggers": sum(map(len, self.every_watches())),
+            "rows_fired": sum(watches.fired_rows for watches in self.every_watches()),
+            "subscriptions": sum(1 for _ in self.subscriptions()),
+            "views": _views_told(self.views),
+            "derivations": [
+                {
+                    "rules": derivation.to_json(),
+                    "rows_in_a_state": audience.derived.rows_in_a_state,
+                    "evaluated": audience.derived.evaluated,
+                    "views": _views_told(audience.views),
+                    "triggers": len(audience.watches),
+                }
+                for derivation, audience in islice(self.audiences.items(), DERIVATIONS_TOLD)
+            ],
+        }
+
+
+def _views_told(views: Views) -> list[dict[str, Any]]:
+    return [
+        {
+            "filter": view.filter.to_json(),
+            "subscriptions": sum(len(group.subscriptions) for group in view.groups.values()),
+            "selections": len(view.groups),
+        }
+        for view in islice(views, VIEWS_TOLD)
+    ]

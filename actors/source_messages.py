@@ -7,9 +7,9 @@ import enum
 from dataclasses import dataclass
 
 from tycostream.filters import Filter, KeyLookup
-from tycostream.model import Event, Row
+from tycostream.model import Event, Key, Row
 from tycostream.triggers.watches import Watch
-from tycostream.views import Delivery, SnapshotReader, Subscription
+from tycostream.views import Delivery, Derivation, SnapshotReader, Subscription
 
 
 class State(enum.Enum):
@@ -56,7 +56,11 @@ class ReadRows:
 @dataclass(frozen=True, slots=True)
 class StartWatch:
     """Watch the rows for a trigger, or go on doing so for its new actor: `watch.receiver` is told CrossingsWait when
-    there are crossings to take. Rows that match already count as fired; `fire_existing` says whether that is told."""
+    there are crossings to take. Rows that match already count as fired; `fire_existing` says whether that is told.
+
+    Answered with True once the rows that are there have been looked at, with False where there are none and will be
+    none soon: they are looked at when they come.
+    """
 
     watch: Watch
     fire_existing: bool = False
@@ -67,6 +71,15 @@ class StopWatch:
     """Watch no more."""
 
     watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class ShowRow:
+    """Ask for an example: the row of this key if there is one, else any row; the reply is None where there are none.
+    With it comes the timestamp of the rows. With a `derivation` it has its calculated fields."""
+
+    key: Key | None = None
+    derivation: Derivation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class StartChild:
-    """Ask for a new child; the reply is its reference. Without `restart` a failed child stays away."""
+    """Ask for a new child; the reply is its reference, or that of the child of this name that runs already. Without
+    `restart` a failed child stays away."""
 
     kind: str
     name: str
@@ -54,6 +55,14 @@ class Adopt:
     kind: str
     name: str
     ref: ActorRef[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StopChild:
+    """Ask for the end of a child, whether it runs or waits to be started again; answered when it has stopped."""
+
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,9 @@ class Supervisor(LoopActor):
     def _start_child(self, order: StartChild) -> ActorRef[Any]:
         if self._stopping:
             raise pykka.ActorDeadError("the service is being stopped")
+        known = self._children.get((order.kind, order.name))
+        if known is not None and known.ref is not None:
+            return known.ref
         child = Child(order.kind, order.name, order.make, order.restart)
         self._children[child.kind, child.name] = child
         return self._run(child)
@@ -151,6 +163,11 @@ class Supervisor(LoopActor):
             child = Child(message.kind, message.name)
             self._children[child.kind, child.name] = child
             self._watch(child, message.ref)
+
+    @handles(StopChild)
+    def _stop_child(self, message: StopChild) -> asyncio.Future[None] | None:
+        child = self._children.pop((message.kind, message.name), None)
+        return self.spawn(stop_actor(child.ref)) if child is not None and child.ref is not None else None
 
     def _run(self, child: Child) -> ActorRef[Any]:
         assert child.make is not None
@@ -178,9 +195,13 @@ class Supervisor(LoopActor):
         if child is None:
             return
         child.ref = None
-        self._directory.pop((child.kind, child.name), None)
+        name = (child.kind, child.name)
+        if self._directory.get(name) == ref:
+            del self._directory[name]
+        if self._children.get(name) is not child:  # it was to end anyway
+            return
         if error is None:
-            del self._children[child.kind, child.name]
+            del self._children[name]
             return
         child.last_error = f"{type(error).__name__}: {error}"
         child.state = "failed"

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from benchmarks.harness import QUERY, SCHEMA, Meter, Result, clients, resident_mib, row, serving
 from benchmarks.materialize import ingest
+from benchmarks.triggers import triggers
 from tycostream.filters import parse_filter
 from tycostream.graphql import Engine, Limits, SubscriptionPlan
 from tycostream.model import Change, Changes, Operation
@@ -229,4 +230,5 @@ MEASUREMENTS: dict[str, Callable[[float], Awaitable[list[Result]]]] = {
     "fanout": fanout,
     "filters": filters,
     "materialize": ingest,
+    "triggers": triggers,
 }

@@ -11,18 +11,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.test_queries import http
+from tests.support.client import connected
+from tests.support.databases import AnyDatabase
 from tests.support.postgres import Database
+from tests.support.receiver import receiving
 from tests.support.service import serving
 from tycostream.filters import OPERATORS
 from tycostream.graphql import Engine, Limits, PreparedQuery, SubscriptionPlan
 from tycostream.model import ColumnType
 from tycostream.settings import load_schema
+from tycostream.triggers.codes import Code
 from tycostream.web.close_codes import CloseCode
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+CALCULATED = ROOT / "docs" / "calculated-states.md"
+TRIGGERS = (ROOT / "docs" / "triggers.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 TABLES = """
@@ -85,7 +92,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "guide.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "triggers.md", CALCULATED],
+    ids=lambda page: page.name,
+)
 def test_examples_of_graphql_are_valid_for_the_examples_of_schema_files(page: Path, tmp_path: Path) -> None:
     text = page.read_text()
     engine = Engine(load_schema(schema_of(text, tmp_path)), Limits(), rows=None)  # type: ignore[arg-type]
@@ -94,6 +105,80 @@ def test_examples_of_graphql_are_valid_for_the_examples_of_schema_files(page: Pa
     for example in examples:
         query = json.loads(example)["query"] if example.startswith('{"') else example
         assert isinstance(engine.prepare(query, None, None), SubscriptionPlan | PreparedQuery)
+
+
+async def test_states_are_as_the_page_on_them_says(postgres: Database, tmp_path: Path) -> None:
+    text = CALCULATED.read_text()
+    schema = schema_of(text, tmp_path).read_text()
+    first, remembered, query, trigger = blocks(text, "graphql")
+    walk = re.findall(r"^\| (\d+|NULL) \| (null|`\w+`) \|", text, re.MULTILINE)
+    assert len(walk) == 10
+    postgres.execute("CREATE TABLE positions (id int PRIMARY KEY, symbol text, value float8)")
+    postgres.execute("INSERT INTO positions VALUES (1, 'A', 100), (2, 'B', 20000), (3, 'C', NULL)")
+    async with (
+        serving(tmp_path, schema, postgres.environ) as service,
+        connected(service.port) as client,
+        http(service.port) as ask,
+        receiving() as receiver,
+    ):
+        made = await ask(trigger.replace("http://localhost:8080/hooks", receiver.url()), None)
+        assert made == {"data": {"create_positions_trigger": {"fired_rows": ['{"id":2}']}}}
+        positions = await client.subscribe(remembered)
+        for value, state in walk:
+            await postgres.run(f"UPDATE positions SET value = {value} WHERE id = 1")
+            wanted = {"id": 1, "value": None if value == "NULL" else float(value), "risk_level": _named(state)}
+            await client.until(lambda wanted=wanted: positions.rows.get((1,)) == wanted)
+        dangerous = await client.subscribe(first.replace("fields", "fields timestamp"))
+        await client.until(lambda: dangerous.rows)
+        await postgres.run("UPDATE positions SET value = 6000 WHERE id = 1")
+        await postgres.run("UPDATE positions SET value = 10001 WHERE id = 1")
+        await postgres.run("UPDATE positions SET value = 5000 WHERE id = 1")
+        await client.until(lambda: len(dangerous.messages) == 4)
+        assert [(one["operation"], one["fields"]) for one in dangerous.messages[2:]] == [
+            ("UPDATE", ["value", "risk_level"]), ("DELETE", ["id", "symbol", "value", "risk_level"]),
+        ]  # fmt: skip
+        assert (await ask(query, None))["data"] == {"positions": [{"id": 2, "risk_level": "critical"}]}
+        told = [json.loads(body) for body in receiver.bodies]
+        assert [one["event_type"] for one in told[:2]] == ["FIRE", "CLEAR"]
+        assert [one["data"] for one in told[:2]] == [
+            {"symbol": "A", "risk_level": "critical"}, {"symbol": "A", "risk_level": None},
+        ]  # fmt: skip
+
+
+def _named(state: str) -> str | None:
+    return None if state == "null" else state.strip("`")
+
+
+def test_every_code_of_triggers_is_explained() -> None:
+    assert re.findall(r"^\| `([A-Z_]+)` \|", TRIGGERS, re.MULTILINE) == [code.value for code in Code]
+
+
+async def test_the_triggers_of_the_page_do_what_it_says(database: AnyDatabase, tmp_path: Path) -> None:
+    create, show, manage = blocks(TRIGGERS, "graphql")
+    (insert,), (body,) = blocks(TRIGGERS, "sql"), blocks(TRIGGERS, "json")
+    schema = schema_of(TRIGGERS, tmp_path).read_text()
+    await database.run("CREATE TABLE trades (id int PRIMARY KEY, symbol text, price float8, quantity int8)")
+    async with (
+        serving(tmp_path, schema, database.environ) as service,
+        http(service.port) as ask,
+        receiving() as receiver,
+    ):
+        answer = await ask(create.replace("http://localhost:8080/hooks", receiver.url()), None)
+        assert answer == {"data": {"create_trades_trigger": {"name": "large trade", "watching": True}}}
+        await database.run(insert)
+        await receiver.until(1)
+        expected, found = json.loads(body), json.loads(receiver.bodies[0])
+        assert list(found) == list(expected)
+        for varies in ("event_id", "timestamp", "source_timestamp"):
+            text, example = found.pop(varies), expected.pop(varies)
+            assert re.sub(r"[0-9a-f]+", "0", text) == re.sub(r"[0-9a-f]+", "0", example)
+        assert found == expected
+        shown = (await ask(show, None))["data"]["trades_trigger"]
+        assert (shown["fired"], shown["fired_rows"]) == (1, ['{"id":7}'])
+        managed = (await ask(manage, None))["data"]
+        assert managed["disable_trades_trigger"] == {"enabled": False}
+        assert managed["delete_trades_trigger"] == {"name": "large trade"}
+        assert (await ask(show, None))["data"]["trades_triggers"] == []
 
 
 async def test_the_python_client_of_the_guide_gets_rows(postgres: Database, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from actors.source import SourceActor, SourceConfig
 from actors.source_memory import SourceMemory
 from actors.source_messages import ReadRows, SourceUnavailableError
 from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChildren, Supervisor
+from actors.triggers import RegistryConfig, TriggerRegistry
 from tycostream import model
 from tycostream.databases.connection import SESSION_OPTIONS, ConnectionParameters
 from tycostream.databases.driver import DatabaseError, Driver
@@ -42,6 +43,7 @@ from tycostream.graphql import Engine, Limits, UnavailableError
 from tycostream.logs import configure_logging
 from tycostream.model import Catalog, Row
 from tycostream.settings import Problem, Settings, SettingsError
+from tycostream.triggers import Courier, CourierConfig, Patience, Schedule, TargetPolicy
 from tycostream.views import RowCache
 from tycostream.web.application import Services, WebConfig, listen, make_application
 from tycostream.web.graphql_handler import Inbox
@@ -50,7 +52,7 @@ from tycostream.web.transport import ConnectionInfo, SocketTransport
 
 log = logging.getLogger("tycostream")
 
-STOP_ORDER = ("connection", "source", "feed")
+STOP_ORDER = ("connection", "trigger", "source", "feed")
 FEED = "postgres"
 INBOX_FRAMES = 64
 """Frames of one client that wait for its actor before no more are read from its socket."""
@@ -77,12 +79,15 @@ class Service:
         self._connections = count(1)
         self._embedded: EmbeddedPostgres | None = None
         self._supervisor: ActorRef[Any] | None = None
+        self._courier: Courier | None = None
         self._server: HTTPServer | None = None
         self._stopping = False
-        limits = settings.limits
-        self._engine = Engine(
-            catalog, Limits(tokens=limits.max_tokens, depth=limits.max_depth, aliases=limits.max_aliases), self
-        )
+        limits, webhooks = settings.limits, settings.webhooks
+        self._policy = TargetPolicy(webhooks.allow, webhooks.deny)
+        wait = settings.sources.query_timeout_seconds
+        self._triggers = TriggerRegistry(RegistryConfig(self._policy, limits.max_triggers, wait), self._directory)
+        bounds = Limits(tokens=limits.max_tokens, depth=limits.max_depth, aliases=limits.max_aliases)
+        self._engine = Engine(catalog, bounds, self, self._triggers)
 
     # Life
 
@@ -90,6 +95,8 @@ class Service:
         """Start the embedded database if it is wanted, the actors, the web server. Raises DatabaseError, OSError."""
         try:
             self._supervisor = Supervisor.start(self._board, self._directory)
+            self._courier = Courier(courier_config(self.settings, self._policy))
+            self._triggers.open(self._supervisor, self._courier)
             await self._start_sources(await self._start_database())
             self._listen()
         except BaseException:
@@ -97,11 +104,13 @@ class Service:
             raise
 
     async def stop(self) -> None:
-        """Tell every client, close every cursor, and end. Takes SHUTDOWN_SECONDS at most."""
+        """Tell every client, close every cursor, deliver what waits, and end. Takes SHUTDOWN_SECONDS at most."""
         self._stopping = True
         if self._server is not None:
             self._server.stop()
         within = self.settings.limits.shutdown_seconds
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
         if self._supervisor is not None:
             supervisor, self._supervisor = self._supervisor, None
             try:
@@ -109,6 +118,9 @@ class Service:
             except TimeoutError:
                 log.error("not everything stopped within %g s", within)
             await stop_actor(supervisor)
+        if self._courier is not None:
+            await self._courier.close(max(0.0, deadline - loop.time()))
+            self._courier = None
         await Dispatcher.current().finish_tasks(within=within)
         if self._server is not None:
             await self._server.close_all_connections()
@@ -284,6 +296,25 @@ def connection_parameters(settings: Settings) -> ConnectionParameters:
     hosts = Hosts(addresses) if len(addresses) > 1 else None
     host, port = addresses[0].host, addresses[0].port
     return ConnectionParameters(host, port, database.user, database.password, database.name, options, hosts)
+
+
+def courier_config(settings: Settings, policy: TargetPolicy) -> CourierConfig:
+    """How webhooks are called."""
+    hooks = settings.webhooks
+    return CourierConfig(
+        policy=policy,
+        patience=Patience(connect=hooks.connect_seconds, request=hooks.timeout_seconds),
+        schedule=Schedule(
+            attempts=hooks.attempts,
+            least=hooks.retry_min_ms / 1000,
+            most=hooks.retry_max_ms / 1000,
+            max_age=hooks.max_age_seconds,
+        ),
+        concurrency=hooks.concurrency,
+        concurrency_per_endpoint=hooks.concurrency_per_endpoint,
+        queue=hooks.queue,
+        queue_per_endpoint=hooks.queue_per_endpoint,
+    )
 
 
 def embedded_database(settings: Settings) -> EmbeddedPostgres:

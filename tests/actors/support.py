@@ -104,10 +104,11 @@ class Listener(LoopActor):
 class World:
     """A supervisor with one source, whose driver's runs are in `runs`."""
 
-    def __init__(self) -> None:
+    def __init__(self, follows: Source = SOURCE) -> None:
+        self._follows = follows
         self.directory: dict[tuple[str, str], ActorRef[Any]] = {}
         self.board = SourceBoard()
-        self.memory = SourceMemory(RowCache(SOURCE))
+        self.memory = SourceMemory(RowCache(follows))
         self.runs: list[ScriptedDriver] = []
         self.supervisor: ActorRef[Any] = Supervisor.start(self.board, self.directory)
         self._listeners: list[ActorRef[Any]] = []
@@ -131,7 +132,7 @@ class World:
             return ScriptedDriver(self.runs)
 
         def make(supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return SourceActor.start(SOURCE, make_driver, settings, self.memory, supervisor)
+            return SourceActor.start(self._follows, make_driver, settings, self.memory, supervisor)
 
         await self.supervisor.ask(StartChild("source", "trades", make, Restart(delay=0.001)), block=False)
 
@@ -148,14 +149,14 @@ class World:
     async def stop(self) -> None:
         for ref in self._listeners:
             await stop_actor(ref)
-        await self.supervisor.ask(StopChildren(("source",)), block=False)
+        await self.supervisor.ask(StopChildren(("trigger", "source")), block=False)
         await stop_actor(self.supervisor)
         await Dispatcher.current().finish_tasks(within=5)
 
 
 @asynccontextmanager
-async def world(**config: Any) -> AsyncIterator[World]:
-    made = World()
+async def world(follows: Source = SOURCE, **config: Any) -> AsyncIterator[World]:
+    made = World(follows)
     await made.start(**config)
     try:
         yield made

@@ -136,6 +136,21 @@ async def test_what_can_not_work_is_refused_with_the_reason_and_heals() -> None:
         await until(lambda: late.refused)
 
 
+async def test_a_source_that_failed_while_nobody_was_there_is_tried_again_for_who_comes() -> None:
+    async with world(linger=60) as made:
+        ref, _ = made.listener()
+        first = subscription(connection=ref)
+        made.source.tell(Attach(first))
+        driver = await made.run(1)
+        made.source.tell(Detach(first))
+        driver.fail(DatabaseError("the server went away"))
+        await until(lambda: made.reason == "the server went away")
+        listener, _ = await attached(made)
+        (await made.run(2)).snapshot(1, A)
+        await until(lambda: listener.clients)
+        assert rows_of(listener) == {"1": A}
+
+
 async def test_where_the_database_is_clients_are_not_told() -> None:
     async with world() as made:
         question = made.source.ask(ReadRows(every_row(), within=0.05), block=False)

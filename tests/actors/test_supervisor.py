@@ -9,7 +9,7 @@ from pykka import ActorRef
 
 from actors.runtime import LoopActor, handles, stop_actor, tell
 from actors.source_messages import SourceStateChanged, State
-from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChildren, Supervisor
+from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChild, StopChildren, Supervisor
 from tests.actors.support import until
 
 
@@ -97,6 +97,37 @@ async def test_children_are_stopped_in_order_and_no_new_one_comes() -> None:
     late = Child.start("late")
     house.ref.tell(Adopt("connection", "9", late))
     await until(lambda: not late.is_alive())
+    await stop_actor(house.ref)
+
+
+async def test_a_child_that_is_to_end_is_not_started_again_and_its_name_is_free() -> None:
+    house = House()
+    first = await house.start("trigger", Restart())
+    assert await house.start("trigger") == first, "there is one of a name"
+    stopping = house.ref.ask(StopChild("trigger", "one"), block=False)
+    second = await house.start("trigger", Restart())
+    await stopping
+    assert not first.is_alive()
+    await until(lambda: house.directory.get(("trigger", "one")) == second)
+    tell(second, Fail())
+    await house.ref.ask(StopChild("trigger", "one"), block=False)
+    await until(lambda: not second.is_alive())
+    assert await house.ref.ask(StopChild("trigger", "one"), block=False) is None
+    assert await house.listed(kind="trigger") == []
+    assert house.directory == {}
+    await stop_actor(house.ref)
+
+
+async def test_a_child_that_waits_to_be_started_again_can_be_ended() -> None:
+    house = House()
+    first = await house.start("trigger", Restart(delay=60))
+    tell(first, Fail())
+    await until(lambda: house.directory.get(("trigger", "one")) not in (None, first))
+    tell(house.directory["trigger", "one"], Fail())
+    await until(lambda: not house.directory)
+    assert [known["state"] for known in await house.listed(kind="trigger")] == ["restarting"]
+    await house.ref.ask(StopChild("trigger", "one"), block=False)
+    assert await house.listed(kind="trigger") == []
     await stop_actor(house.ref)
 
 

@@ -12,6 +12,7 @@ from graphql import (
 from tests.graphql.examples import CATALOG, TRADES
 from tycostream.graphql.schema import build_schema
 from tycostream.model import Catalog, Column, ColumnType, EnumType, Relation, Source
+from tycostream.settings.names import BUILT_IN_TYPES, enum_names, source_names
 
 EXPECTED = Path(__file__).with_name("expected.graphql")
 COMPARED = ("_eq", "_neq", "_gt", "_gte", "_lt", "_lte")
@@ -69,7 +70,38 @@ def test_update_types(schema: GraphQLSchema) -> None:
     }
     assert list(schema.type_map["RowOperation"].values) == ["INSERT", "UPDATE", "DELETE"]  # type: ignore[attr-defined]
     assert types(schema, "Subscription")["trades"] == "tradesUpdate!"
-    assert schema.mutation_type is None
+
+
+def test_triggers(schema: GraphQLSchema) -> None:
+    """As the earlier version had them, and more."""
+    mutations = types(schema, "Mutation")
+    deeds = ("create", "delete", "enable", "disable", "test")
+    assert list(mutations) == [f"{deed}_{name}_trigger" for name in ("trades", "holdings") for deed in deeds]
+    assert set(mutations.values()) == {"Trigger!"}
+    assert schema.mutation_type is not None
+    for deed in deeds:
+        (argument,) = schema.mutation_type.fields[f"{deed}_trades_trigger"].args.items()
+        assert (argument[0], str(argument[1].type)) == (
+            ("input", "tradesTriggerInput!") if deed == "create" else ("name", "String!")
+        )
+    given = {"name": "String!", "webhook": "String!", "fire": "tradesExpression!", "clear": "tradesExpression"}
+    assert types(schema, "tradesTriggerInput").items() >= given.items()
+    shown = {"name": "String!", "webhook": "String!", "fire": "String!", "clear": "String"}
+    assert types(schema, "Trigger").items() >= shown.items()
+
+
+def test_every_name_that_a_source_takes_is_reserved(schema: GraphQLSchema) -> None:
+    roots = {"query": schema.query_type, "mutation": schema.mutation_type}
+    taken = {("type", name) for name in schema.type_map if not name.startswith("__")}
+    for kind, root in roots.items():
+        assert root is not None
+        taken |= {(kind, name) for name in root.fields}
+    reserved = {("type", name) for name in BUILT_IN_TYPES}
+    for source in CATALOG.sources:
+        reserved |= set(source_names(source))
+    for enum in CATALOG.enums:
+        reserved |= set(enum_names(enum))
+    assert reserved == taken
 
 
 def test_query_fields(schema: GraphQLSchema) -> None:
@@ -78,6 +110,8 @@ def test_query_fields(schema: GraphQLSchema) -> None:
         "trades_by_pk": "trades",
         "holdings": "[holdings!]!",
         "holdings_by_pk": "holdings",
+        **{f"{name}_trigger": "Trigger" for name in ("trades", "holdings")},
+        **{f"{name}_triggers": "[Trigger!]!" for name in ("trades", "holdings")},
     }
     assert schema.query_type is not None
     key = schema.query_type.fields["holdings_by_pk"].args

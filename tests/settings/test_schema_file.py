@@ -42,6 +42,28 @@ def test_every_type_by_its_name():
     assert (source.relation, source.primary_key) == (Relation("all"), ("c0",))
 
 
+def test_calculated_fields_are_enums_that_stand_behind_the_columns():
+    text = """
+enums: {risk_level: [low, high], side: [buy, sell]}
+sources:
+  positions:
+    primary_key: id
+    columns: {id: Integer, value: Float}
+    calculated_fields: {risk: risk_level, tendency: {type: side, description: Which way it goes.}}
+  plain: {primary_key: id, columns: {id: Integer}, calculated_fields: {}}
+"""
+    catalog = parse_schema("s", text)
+    positions, plain = catalog.sources["positions"], catalog.sources["plain"]
+    assert [column.name for column in positions.columns] == ["id", "value"]
+    assert [(column.name, column.enum) for column in positions.calculated] == [
+        ("risk", catalog.enums["risk_level"]), ("tendency", catalog.enums["side"]),
+    ]  # fmt: skip
+    assert positions.calculated[1].description == "Which way it goes."
+    assert positions.extended.columns == positions.columns + positions.calculated
+    assert positions.extended.key_of(("1", "2.5", "low", None)) == "1"
+    assert plain.extended is plain
+
+
 def test_words_that_yaml_takes_for_other_things_are_names():
     text = "enums: {null_: [yes, no, on, off]}\nsources: {on: {primary_key: yes, columns: {yes: Integer, no: null_}}}"
     catalog = parse_schema("s", text)
@@ -163,7 +185,7 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
     assert list(load_schema(file).sources) == ["a"]
 
 
-KEYS = ["enums", "sources", "primary_key", "columns", "relation", "type", "values"]
+KEYS = ["enums", "sources", "primary_key", "columns", "calculated_fields", "relation", "type", "values"]
 WORDS = st.sampled_from([*KEYS, "id", "Integer", "_schema", "key", "value", "<<"])
 DATA = st.recursive(
     WORDS | st.text(max_size=5) | st.none(),
@@ -215,4 +237,5 @@ def flow(data: object) -> str:
 def test_any_structure_is_read_or_refused(enums, columns, body):
     reads_or_tells(flow(body))
     sources = {"a": {"primary_key": "id", "columns": columns, "relation": body}, "b": body}
+    sources["c"] = {"primary_key": "id", "columns": columns, "calculated_fields": body}
     reads_or_tells(flow({"enums": enums, "sources": sources}))

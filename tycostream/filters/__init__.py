@@ -6,7 +6,7 @@ and are found by their key (lookup.py).
 """
 
 from tycostream.filters.crossings import CrossingIndex
-from tycostream.filters.errors import FilterError
+from tycostream.filters.errors import FilterError, dotted
 from tycostream.filters.filter import Filter, parse_filter
 from tycostream.filters.index import FilterIndex
 from tycostream.filters.lookup import KeyLookup, key_lookup
@@ -23,6 +23,7 @@ __all__ = [
     "Operand",
     "Operator",
     "Rank",
+    "dotted",
     "key_lookup",
     "parse_filter",
     "ranker",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 Path = tuple[str | int, ...]
 
@@ -28,3 +29,14 @@ def shown(value: object) -> str:
         text = "a number of very many digits" if isinstance(value, int) else "a value"
     text = text if text.isprintable() else text.encode("ascii", "backslashreplace").decode()
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """A path inside an input value as people write it: `_and[0].price._gt`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text

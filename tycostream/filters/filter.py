@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from weakref import WeakValueDictionary
 
 from tycostream.filters.compile import Predicate, compile_predicate
 from tycostream.filters.parse import parse
-from tycostream.filters.tree import TRUE, Node
+from tycostream.filters.tree import TRUE, Node, columns_of
 from tycostream.model import Row, Source
 
 
@@ -23,6 +23,20 @@ class Filter:
         self.matches: Predicate = _every_row if node == TRUE else compile_predicate(source, node)
         self._where = where
         self._hash = hash((source, node))
+
+    @property
+    def reads(self) -> int:
+        """The columns on which the truth depends, as a bitmask; worked out at each asking."""
+        return columns_of(self.node)
+
+    def columns(self) -> Iterator[str]:
+        """The names of those columns."""
+        reads = self.reads
+        return (column.name for index, column in enumerate(self.source.columns) if reads >> index & 1)
+
+    def moved_to(self, source: Source) -> Filter:
+        """The same condition on another source, which has the columns that it reads at the same positions."""
+        return _shared(source, self.node, self._where)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
@@ -55,7 +69,10 @@ def parse_filter(source: Source, where: Mapping[str, object] | None) -> Filter:
 
     Filters that say the same are one object as long as anybody holds it.
     """
-    node = TRUE if where is None else parse(source, where)
+    return _shared(source, TRUE if where is None else parse(source, where), where)
+
+
+def _shared(source: Source, node: Node, where: Mapping[str, object] | None) -> Filter:
     known = _known.get((source, node))
     if known is None:
         known = _known[source, node] = Filter(source, node, where)

@@ -106,6 +106,18 @@ def any_of(conditions: list[Node]) -> Node:
     return flat.pop() if len(flat) == 1 else AnyOf(frozenset(flat))
 
 
+def columns_of(node: Node) -> int:
+    """The columns that the condition reads, as a bitmask."""
+    if isinstance(node, Always):
+        return 0
+    if isinstance(node, AllOf | AnyOf):
+        mask = 0
+        for condition in node.conditions:
+            mask |= columns_of(condition)
+        return mask
+    return 1 << node.column
+
+
 def negation(node: Node) -> Node:
     """True where the node is false; where it is unknown, not true."""
     if isinstance(node, Always):

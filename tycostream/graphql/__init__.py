@@ -5,6 +5,7 @@ from tycostream.graphql.limits import Limits
 from tycostream.graphql.planning import Engine, SubscriptionPlan
 from tycostream.graphql.queries import PreparedQuery, RowReader
 from tycostream.graphql.rendering import Field, Selection, event_id
+from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Operation
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "RowReader",
     "Selection",
     "SubscriptionPlan",
+    "TriggerService",
     "UnavailableError",
     "event_id",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from graphql import GraphQLError
@@ -44,17 +43,6 @@ def formatted(error: GraphQLError, code: str) -> dict[str, Any]:
     plain["message"] = _presentable(error.message)
     plain["extensions"] = {"code": code, **(error.extensions or {})}
     return plain
-
-
-def dotted(path: Iterable[str | int]) -> str:
-    """A path inside an input value as people write it: `_and[0].price._gt`."""
-    text = ""
-    for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        else:
-            text += f".{step}" if text else step
-    return text
 
 
 def _presentable(message: str) -> str:

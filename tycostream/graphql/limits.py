@@ -22,6 +22,7 @@ from graphql import (
 )
 
 from tycostream.graphql.errors import LIMIT_EXCEEDED, VALIDATION_FAILED, RequestError, refused
+from tycostream.views.rules import MOST_RULES
 
 _OPENING = {TokenKind.BRACE_L, TokenKind.BRACKET_L, TokenKind.PAREN_L}
 _CLOSING = {TokenKind.BRACE_R, TokenKind.BRACKET_R, TokenKind.PAREN_R}
@@ -34,8 +35,9 @@ class Limits:
 
     tokens: words and signs of its text. nesting: brackets of any kind within one another. depth: selection sets within
     one another, aliases and fields: of one operation, all counted through its fragments. roots: fields of the query
-    itself, each of which may read a whole source. digits: characters of a number (Python reads long ones in quadratic
-    time). Validation costs about the square of the fields where all have the same response key.
+    itself, each of which may read a whole source. rules: of one calculated field, in one argument. digits: characters
+    of a number (Python reads long ones in quadratic time). Validation costs about the square of the fields where all
+    have the same response key.
     """
 
     tokens: int = 10_000
@@ -45,6 +47,7 @@ class Limits:
     fields: int = 500
     digits: int = 400
     roots: int = 20
+    rules: int = MOST_RULES
 
 
 @dataclass(frozen=True, slots=True)

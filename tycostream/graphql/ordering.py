@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from graphql import FieldNode, GraphQLError, OperationDefinitionNode, value_from_ast_untyped
 
-from tycostream.filters import ranker
-from tycostream.graphql.errors import dotted
+from tycostream.filters import dotted, ranker
 from tycostream.graphql.sorting import SortKey
 from tycostream.model import Row, Source
 

@@ -16,16 +16,19 @@ from graphql import (
 )
 from graphql.execution import VariableValues
 
-from tycostream.filters import Filter, FilterError, KeyLookup, key_lookup, parse_filter
+from tycostream.filters import Filter, FilterError, KeyLookup, key_lookup
 from tycostream.graphql.documents import Document, Documents
-from tycostream.graphql.errors import BAD_USER_INPUT, dotted, refused
+from tycostream.graphql.errors import BAD_USER_INPUT, refused
 from tycostream.graphql.fields import collect_fields, field_tree
 from tycostream.graphql.limits import Limits, check_roots
 from tycostream.graphql.ordering import parse_order, sort_key
 from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice, execute_query
 from tycostream.graphql.rendering import Selection
+from tycostream.graphql.rules import derivation_of, selected, where_filter
 from tycostream.graphql.schema import build_schema, by_key_name
+from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
+from tycostream.views.derived import Derivation
 
 _MOST_ERRORS = 20
 
@@ -38,17 +41,22 @@ class SubscriptionPlan:
     filter: Filter
     selection: Selection
     response_key: str
+    derivation: Derivation | None = None
+    """Whose calculated fields the rows have that filter and selection see; None: the database's columns alone."""
 
 
 class Engine:
     """Prepares and executes requests against the catalog's schema."""
 
-    def __init__(self, catalog: Catalog, limits: Limits, rows: RowReader) -> None:
+    def __init__(
+        self, catalog: Catalog, limits: Limits, rows: RowReader, triggers: TriggerService | None = None
+    ) -> None:
         self.schema = build_schema(catalog)
         self._sources = catalog.sources
         self._by_key = {by_key_name(source): source for source in catalog.sources.values()}
         self._limits = limits
         self._rows = rows
+        self._triggers = triggers
         self._documents = Documents(self.schema, limits)
         self._constant: WeakKeyDictionary[Document, SubscriptionPlan | PreparedQuery] = WeakKeyDictionary()
         self._selections: WeakValueDictionary[tuple[object, ...], Selection] = WeakValueDictionary()
@@ -70,7 +78,7 @@ class Engine:
 
     async def execute(self, prepared: PreparedQuery) -> dict[str, object]:
         """The response: `data`, and `errors` where there are any."""
-        return await execute_query(self.schema, self._rows, prepared)
+        return await execute_query(self.schema, self._rows, self._triggers, prepared)
 
     def _plan(self, document: Document, variables: dict[str, Any]) -> SubscriptionPlan | PreparedQuery:
         operation = document.operation
@@ -84,7 +92,9 @@ class Engine:
             ((key, nodes),) = fields.items()
             return self._plan_subscription(document, key, nodes, values)
         check_roots(len(fields), self._limits)
-        rows = [self._plan_rows(document, key, nodes, values, variables) for key, nodes in fields.items()]
+        rows = []
+        if operation.operation is OperationType.QUERY:
+            rows = [self._plan_rows(document, key, nodes, values, variables) for key, nodes in fields.items()]
         name = operation.name.value if operation.name else None
         return PreparedQuery(document.tree, name, variables, tuple(fields), tuple(plan for plan in rows if plan))
 
@@ -94,12 +104,15 @@ class Engine:
         source = self._sources[nodes[0].name.value]
         arguments = self._arguments("Subscription", nodes[0], values)
         tree = field_tree(document, nodes, (f"{source.name}Update", source.name), values)
-        condition = _filter(source, nodes[0], arguments.get("where"))
-        # Subscribers who select the same share one object, and with it the code generated for it.
+        condition = where_filter(source, nodes[0], arguments.get("where"))
+        used = {*condition.columns(), *(name for field in tree for name in selected(field.fields))}
+        derivation = derivation_of(source, nodes[0], arguments, self._limits, used)
+        # Subscribers who select the same share one object, and with it the code generated for it. One that names no
+        # calculated field writes rows without them as well.
         selection = self._selections.get((source, key, tree))
         if selection is None:
-            selection = self._selections[source, key, tree] = Selection(source, key, tree)
-        return SubscriptionPlan(source, condition, selection, key)
+            selection = self._selections[source, key, tree] = Selection(source.extended, key, tree)
+        return SubscriptionPlan(source, condition, selection, key, derivation)
 
     def _plan_rows(
         self,
@@ -121,24 +134,20 @@ class Engine:
         arguments = self._arguments("Query", node, values)
         tree = field_tree(document, nodes, (source.name,), values)
         if name in self._by_key:
-            return RowsPlan(key, node, source, tree, _lookup(source, node, arguments))
+            derivation = derivation_of(source, node, arguments, self._limits, selected(tree))
+            return RowsPlan(key, node, source, tree, _lookup(source, node, arguments), derivation)
         order = parse_order(node, document.operation, variables)
         limit, offset = _count(node, arguments, "limit"), _count(node, arguments, "offset") or 0
-        condition = _filter(source, node, arguments.get("where"))
+        condition = where_filter(source, node, arguments.get("where"))
+        used = {*condition.columns(), *order, *selected(tree)}
+        derivation = derivation_of(source, node, arguments, self._limits, used)
         end = None if limit is None else offset + limit
-        return RowsPlan(key, node, source, tree, Slice(condition, sort_key(source, order), offset, end))
+        wanted = Slice(condition, sort_key(source.extended, order), offset, end)
+        return RowsPlan(key, node, source, tree, wanted, derivation)
 
     def _arguments(self, type_name: str, node: FieldNode, values: VariableValues) -> dict[str, Any]:
         type_ = self.schema.get_type(type_name)
         return get_argument_values(type_.fields[node.name.value], node, values)  # type: ignore[union-attr]
-
-
-def _filter(source: Source, node: FieldNode, where: Mapping[str, object] | None) -> Filter:
-    try:
-        return parse_filter(source, where)
-    except FilterError as error:
-        place = f"{dotted(error.path)}: " if error.path else ""
-        raise GraphQLError(f'Argument "where" of "{node.name.value}": {place}{error.message}', node) from None
 
 
 def _lookup(source: Source, node: FieldNode, key: Mapping[str, object]) -> KeyLookup:

@@ -1,4 +1,5 @@
-"""Queries: rows come straight from the sources' caches; all else (introspection) is graphql-core's to execute."""
+"""Queries and mutations: rows come straight from the sources' caches; all else (triggers, introspection) is
+graphql-core's to execute."""
 
 from __future__ import annotations
 
@@ -11,13 +12,17 @@ from typing import Any, Protocol
 
 from graphql import DocumentNode, FieldNode, GraphQLError, GraphQLSchema, execute
 
-from tycostream.filters import Filter, KeyLookup
+from tycostream.filters import Filter, KeyLookup, parse_filter
 from tycostream.graphql.encoding import Decode, decoder
 from tycostream.graphql.errors import BAD_USER_INPUT, INTERNAL, UNAVAILABLE, UnavailableError, formatted
 from tycostream.graphql.rendering import Field
+from tycostream.graphql.rules import extended
 from tycostream.graphql.sorting import SortKey, sort_rows
+from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Row, Source
+from tycostream.triggers.codes import TriggerError
 from tycostream.turns import Turns
+from tycostream.views.derived import Derivation
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +55,28 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class RowsPlan:
-    """One field of a query that reads rows: a list of them, or the one of a key."""
+    """One field of a query that reads rows: a list of them, or the one of a key; with the states that `derivation`
+    gives them, where there is one."""
 
     key: str
     node: FieldNode
     source: Source
     fields: tuple[Field, ...]
     wanted: Slice | KeyLookup
+    derivation: Derivation | None = None
+
+    @property
+    def reads(self) -> Filter | KeyLookup:
+        """What is asked of the source, which knows of the database's columns alone."""
+        if isinstance(self.wanted, KeyLookup):
+            return self.wanted
+        condition = self.wanted.filter
+        return condition if condition.source is self.source else parse_filter(self.source, None)
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedQuery:
-    """A query that is ready to be executed, any number of times. `keys` are the response keys in order."""
+    """A query or mutation that is ready to be executed, any number of times. `keys` are the response keys in order."""
 
     tree: DocumentNode
     operation_name: str | None
@@ -70,14 +85,16 @@ class PreparedQuery:
     rows: tuple[RowsPlan, ...]
 
 
-async def execute_query(schema: GraphQLSchema, reader: RowReader, prepared: PreparedQuery) -> dict[str, object]:
+async def execute_query(
+    schema: GraphQLSchema, reader: RowReader, triggers: TriggerService | None, prepared: PreparedQuery
+) -> dict[str, object]:
     """The response object: `data`, and `errors` where there are any."""
     data: dict[str, object] | None = dict.fromkeys(prepared.keys)
     errors: list[dict[str, Any]] = []
     if len(prepared.rows) < len(prepared.keys):
-        data, errors = await _delegate(schema, prepared)
+        data, errors = await _delegate(schema, triggers, prepared)
     # Asked for together, so that the fields of one source show one moment; sorted and written one after the other
-    reads = await asyncio.gather(*(_read(reader, plan.wanted) for plan in prepared.rows), return_exceptions=True)
+    reads = await asyncio.gather(*(_read(reader, plan.reads) for plan in prepared.rows), return_exceptions=True)
     for plan, read in zip(prepared.rows, reads, strict=True):
         if data is None:
             break
@@ -93,12 +110,13 @@ async def execute_query(schema: GraphQLSchema, reader: RowReader, prepared: Prep
 
 
 async def _delegate(
-    schema: GraphQLSchema, prepared: PreparedQuery
+    schema: GraphQLSchema, triggers: TriggerService | None, prepared: PreparedQuery
 ) -> tuple[dict[str, object] | None, list[dict[str, Any]]]:
     """All fields as graphql-core answers them; those that read rows have a stand-in (see schema.py)."""
     result = execute(
         schema,
         prepared.tree,
+        context_value=triggers,
         variable_values=dict(prepared.variables),
         operation_name=prepared.operation_name,
     )
@@ -107,9 +125,9 @@ async def _delegate(
     return result.data, [_told(error.original_error or error, error) for error in result.errors or ()]
 
 
-async def _read(reader: RowReader, wanted: Slice | KeyLookup) -> Sequence[Row]:
-    if isinstance(wanted, Slice):
-        return await reader.rows(wanted.filter)
+async def _read(reader: RowReader, wanted: Filter | KeyLookup) -> Sequence[Row]:
+    if isinstance(wanted, Filter):
+        return await reader.rows(wanted)
     row = await reader.row(wanted)
     return () if row is None else (row,)
 
@@ -117,10 +135,12 @@ async def _read(reader: RowReader, wanted: Slice | KeyLookup) -> Sequence[Row]:
 async def _result(plan: RowsPlan, rows: Sequence[Row]) -> object:
     members = _members(plan)
     wanted = plan.wanted
-    if isinstance(wanted, KeyLookup):
-        return _object(members, rows[0]) if rows else None
     objects: list[dict[str, object]] = []
     async with Turns() as turns:
+        if plan.derivation is not None:
+            rows = await extended(rows, plan.derivation, _not_asked(plan), turns)
+        if isinstance(wanted, KeyLookup):
+            return _object(members, rows[0]) if rows else None
         chosen = await sort_rows(rows, wanted.sort_key, wanted.offset, wanted.end, turns)
         for start in range(0, len(chosen), _ROWS_AT_A_TIME):
             objects += [_object(members, row) for row in chosen[start : start + _ROWS_AT_A_TIME]]
@@ -128,11 +148,17 @@ async def _result(plan: RowsPlan, rows: Sequence[Row]) -> object:
     return objects
 
 
+def _not_asked(plan: RowsPlan) -> Filter | None:
+    """The condition that speaks of calculated fields, which the source could not be asked."""
+    wanted = plan.wanted
+    return wanted.filter if isinstance(wanted, Slice) and wanted.filter.source is not plan.source else None
+
+
 _Member = tuple[str, Decode, int]
 
 
 def _members(plan: RowsPlan) -> list[_Member]:
-    source = plan.source
+    source = plan.source.extended
     members: list[_Member] = []
     for field in plan.fields:
         position = source.positions.get(field.name)
@@ -153,6 +179,8 @@ def _told(error: Exception, place: GraphQLError) -> dict[str, Any]:
         return formatted(error, BAD_USER_INPUT)
     if isinstance(error, UnavailableError):
         code, message = UNAVAILABLE, str(error)
+    elif isinstance(error, TriggerError):
+        code, message = error.code.value, str(error)
     else:
         log.error("A query failed", exc_info=error)
         code, message = INTERNAL, "Internal error"

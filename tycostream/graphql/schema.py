@@ -26,7 +26,9 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
+from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
+from tycostream.views.rules import rules_argument
 
 _SCALARS = {
     ColumnType.INTEGER: GraphQLInt,
@@ -43,7 +45,7 @@ _OPERATION_HELP = {
 
 
 def build_schema(catalog: Catalog) -> GraphQLSchema:
-    """Queries and subscriptions for every source. Raises ValueError where the catalog's names clash."""
+    """Queries, subscriptions and mutations for every source. Raises ValueError where the catalog's names clash."""
     enums = {
         enum.name: GraphQLEnumType(
             enum.name,
@@ -66,14 +68,18 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         {name: GraphQLEnumValue(name, description=direction.help) for name, direction in DIRECTIONS.items()},
         description="Which way a column sorts.",
     )
+    triggers = TriggerTypes()
     queries: dict[str, GraphQLField] = {}
+    mutations: dict[str, GraphQLField] = {}
     subscriptions: dict[str, GraphQLField] = {}
     for source in catalog.sources.values():
         row = _row_type(source, enums)
-        where = GraphQLArgument(_expression_type(source, comparisons), description="Only rows for which this is true.")
+        expression = _expression_type(source, comparisons)
+        where = GraphQLArgument(expression, description="Only rows for which this is true.")
+        rules = _rule_arguments(source, expression, enums)
         subscriptions[source.name] = GraphQLField(
             GraphQLNonNull(_update_type(source, row, row_operation)),
-            {"where": where},
+            {"where": where, **rules},
             description=_described(source, "Follow {}: its rows first, then every change as it happens."),
         )
         order = GraphQLArgument(
@@ -81,10 +87,14 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
             description="What sorts the rows, the most important first. Rows that it leaves equal are in the order of "
             "the key.",
         )
-        queries.update(_row_queries(source, row, {"where": where, "order_by": order}, enums))
+        queries.update(_row_queries(source, row, {"where": where, "order_by": order}, rules, enums))
+        queries.update(triggers.queries(source))
+        mutations.update(triggers.mutations(source, expression, rules))
     try:
         schema = GraphQLSchema(
-            query=GraphQLObjectType("Query", queries), subscription=GraphQLObjectType("Subscription", subscriptions)
+            query=GraphQLObjectType("Query", queries),
+            mutation=GraphQLObjectType("Mutation", mutations),
+            subscription=GraphQLObjectType("Subscription", subscriptions),
         )
     except TypeError as error:
         raise ValueError(f"no GraphQL schema can be made of these sources: {error}") from error
@@ -96,6 +106,11 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
 def by_key_name(source: Source) -> str:
     """The query field that reads one row."""
     return f"{source.name}_by_pk"
+
+
+def rule_name(source: str, field: str) -> str:
+    """The input type of a calculated field's rules."""
+    return f"{source}_{field}_rule"
 
 
 def _described(source: Source, sentence: str) -> str:
@@ -111,7 +126,7 @@ def _output_type(column: Column, enums: Mapping[str, GraphQLEnumType]) -> GraphQ
 
 def _row_type(source: Source, enums: Mapping[str, GraphQLEnumType]) -> GraphQLObjectType:
     fields = {}
-    for column in source.columns:
+    for column in source.extended.columns:
         output = _output_type(column, enums)
         fields[column.name] = GraphQLField(
             GraphQLNonNull(output) if column.name in source.primary_key else output, description=column.description
@@ -145,7 +160,7 @@ def _expression_type(source: Source, comparisons: Comparisons) -> GraphQLInputOb
         return {
             **{
                 column.name: GraphQLInputField(comparisons.of(column), description=column.description)
-                for column in source.columns
+                for column in source.extended.columns
             },
             "_and": GraphQLInputField(several, description="True where all of these are; an empty list is true."),
             "_or": GraphQLInputField(several, description="True where one of these is; an empty list is false."),
@@ -161,10 +176,44 @@ def _expression_type(source: Source, comparisons: Comparisons) -> GraphQLInputOb
     return expression
 
 
+def _rule_arguments(
+    source: Source, expression: GraphQLInputObjectType, enums: Mapping[str, GraphQLEnumType]
+) -> dict[str, GraphQLArgument]:
+    """For each calculated field, the argument that takes its rules."""
+    arguments = {}
+    for column in source.calculated:
+        assert column.enum is not None
+        rule = GraphQLInputObjectType(
+            rule_name(source.name, column.name),
+            {
+                "state": GraphQLInputField(
+                    GraphQLNonNull(enums[column.enum.name]), description="What the field is while the rule holds."
+                ),
+                "when": GraphQLInputField(
+                    GraphQLNonNull(expression), description="The rule holds where this is true of the row's columns."
+                ),
+                "until": GraphQLInputField(
+                    expression,
+                    description="Once the rule holds it goes on until this is true, and `when` is not. Left out: until "
+                    "`when` is not.",
+                ),
+            },
+            description=f"A rule for `{column.name}` of `{source.name}`.",
+        )
+        arguments[rules_argument(column.name)] = GraphQLArgument(
+            GraphQLList(GraphQLNonNull(rule)),
+            description=f"Rules for `{column.name}`: it is the state of the first that holds, null where none does.",
+        )
+    return arguments
+
+
 def _order_type(source: Source, order_by: GraphQLEnumType) -> GraphQLInputObjectType:
     return GraphQLInputObjectType(
         f"{source.name}_order_by",
-        {column.name: GraphQLInputField(order_by, description=column.description) for column in source.columns},
+        {
+            column.name: GraphQLInputField(order_by, description=column.description)
+            for column in source.extended.columns
+        },
         description=f"Columns that sort rows of `{source.name}`. Several count in the order in which they are written; "
         "a list of objects with one column each says the same wherever such an order is lost.",
     )
@@ -174,6 +223,7 @@ def _row_queries(
     source: Source,
     row: GraphQLObjectType,
     choice: Mapping[str, GraphQLArgument],
+    rules: Mapping[str, GraphQLArgument],
     enums: Mapping[str, GraphQLEnumType],
 ) -> dict[str, GraphQLField]:
     key = {
@@ -187,6 +237,7 @@ def _row_queries(
                 **choice,
                 "limit": GraphQLArgument(GraphQLInt, description="At most so many rows."),
                 "offset": GraphQLArgument(GraphQLInt, description="Leave out so many rows first."),
+                **rules,
             },
             resolve=lambda *_, **__: [],
             description=_described(
@@ -195,7 +246,7 @@ def _row_queries(
         ),
         by_key_name(source): GraphQLField(
             row,
-            key,
+            {**key, **rules},
             resolve=lambda *_, **__: None,
             description=f"The row of `{source.name}` with this key, or null.",
         ),

@@ -32,6 +32,10 @@ class Source:
 
     `primary_key` holds column names in the order the file gives them; `key_of` takes a row's key
     (never NULL in a valid row).
+
+    `columns` are the database's, and all that rows hold. `calculated` are fields of enums that are worked out for each
+    subscriber's own rules; `extended` is the same source with rows that have a value for each of these as well, after
+    the columns. A source without calculated fields is its own extension.
     """
 
     name: str
@@ -39,6 +43,8 @@ class Source:
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
     description: str | None = None
+    calculated: tuple[Column, ...] = ()
+    extended: Source = field(init=False, repr=False)
     positions: dict[str, int] = field(init=False)
     key_positions: tuple[int, ...] = field(init=False)
     key_of: Callable[[Row], Key] = field(init=False)
@@ -49,6 +55,11 @@ class Source:
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "key_positions", key_positions)
         object.__setattr__(self, "key_of", itemgetter(*key_positions))
+        extended = self
+        if self.calculated:
+            columns = self.columns + self.calculated
+            extended = Source(self.name, self.relation, columns, self.primary_key, self.description)
+        object.__setattr__(self, "extended", extended)
 
     def column(self, name: str) -> Column:
         """The column of that name. Raises KeyError."""

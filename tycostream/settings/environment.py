@@ -192,6 +192,7 @@ class Limits:
     max_subscriptions_per_connection: int = variable(
         "MAX_SUBSCRIPTIONS_PER_CONNECTION", "1000", _COUNT, "Subscriptions of one client at one time."
     )
+    max_triggers: int = variable("MAX_TRIGGERS", "10000", _COUNT, "Triggers at one time, on all sources together.")
     outbox_rows: int = variable(
         "OUTBOX_ROWS", "10000", _COUNT, "Changes held for a slow client before those of the same row are merged."
     )

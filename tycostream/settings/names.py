@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from tycostream.model import ColumnType
 
@@ -12,7 +12,7 @@ MAX_NAME_BYTES = 63
 
 BUILT_IN_TYPES = frozenset(
     {
-        *("Query", "Mutation", "Subscription", "RowOperation", "Trigger", "order_by"),
+        *("Query", "Mutation", "Subscription", "RowOperation", "Trigger", "TriggerOnCreate", "order_by"),
         *("Int", "Float", "String", "Boolean", "ID"),
         *(
             f"{kind}Comparison"
@@ -47,14 +47,26 @@ def invalid_enum_value(value: str) -> str | None:
     return invalid_name(value)
 
 
-def source_names(name: str) -> Iterator[tuple[str, str]]:
-    """The names in GraphQL that a source takes, each with its kind."""
+def source_names(name: str, calculated: Iterable[str] = ()) -> Iterator[tuple[str, str]]:
+    """The names in GraphQL that a source with these calculated fields takes, each with its kind."""
     for suffix in ("", "Update", "Expression", "_order_by", "TriggerInput"):
         yield "type", name + suffix
+    for field in calculated:
+        yield "type", rule_name(name, field)
     for suffix in ("", "_by_pk", "_trigger", "_triggers"):
         yield "query", name + suffix
-    for prefix in ("create_", "delete_"):
+    for prefix in ("create_", "delete_", "enable_", "disable_", "test_"):
         yield "mutation", f"{prefix}{name}_trigger"
+
+
+def rule_name(source: str, field: str) -> str:
+    """The input type of a calculated field's rules."""
+    return f"{source}_{field}_rule"
+
+
+def rules_argument(field: str) -> str:
+    """The argument that takes a calculated field's rules."""
+    return f"derive_{field}"
 
 
 def enum_names(name: str) -> Iterator[tuple[str, str]]:
@@ -63,11 +75,12 @@ def enum_names(name: str) -> Iterator[tuple[str, str]]:
     yield "type", f"{name}Comparison"
 
 
-def clashes(enums: Iterable[str], sources: Iterable[str]) -> Iterator[tuple[tuple[str, str], str]]:
-    """The enums and sources, as their trails, that need a name in GraphQL which is taken already; and why."""
+def clashes(enums: Iterable[str], sources: Mapping[str, Iterable[str]]) -> Iterator[tuple[tuple[str, str], str]]:
+    """The enums and sources, as their trails, that need a name in GraphQL which is taken already; and why. `sources`
+    come with the names of their calculated fields."""
     taken = {("type", name): "tycostream itself" for name in BUILT_IN_TYPES}
     named = [("enums", name, enum_names(name)) for name in enums]
-    named += [("sources", name, source_names(name)) for name in sources]
+    named += [("sources", name, source_names(name, calculated)) for name, calculated in sources.items()]
     for group, name, needed in named:
         names = list(needed)
         found = next((needs for needs in names if needs in taken), None)

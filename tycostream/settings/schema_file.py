@@ -17,6 +17,7 @@ from tycostream.settings.names import (
     clashes,
     invalid_enum_value,
     invalid_name,
+    rules_argument,
 )
 from tycostream.settings.problems import Problem, SettingsError, did_you_mean, quoted
 from tycostream.settings.shape import SchemaShape
@@ -133,19 +134,22 @@ def _name_problems(document: Document) -> Iterable[Problem]:
     trails: list[tuple[str, ...]] = [("enums", name) for name in enums]
     trails += [("sources", name) for name in sources]
     trails += [
-        ("sources", source, "columns", name)
+        ("sources", source, group, name)
         for source in sources
-        for name in document.names("sources", source, "columns")
+        for group in ("columns", "calculated_fields")
+        for name in document.names("sources", source, group)
     ]
     for trail in trails:
         name = trail[-1]
         if reason := invalid_name(name):
             yield document.problem(trail, f"{quoted(name)} can't be a name: {reason}")
         elif len(trail) == 4 and name in BOOLEAN_WORDS:
-            yield document.problem(trail, f"a column can't be named {name}: filters combine conditions with that word")
+            what = "column" if trail[2] == "columns" else "calculated field"
+            yield document.problem(trail, f"a {what} can't be named {name}: filters combine conditions with that word")
         elif trail[0] == "enums" and name in COLUMN_TYPES:
             yield document.problem(trail, f"an enum can't be named {name}: a column type has that name")
-    for named, message in clashes([name for name in enums if name not in COLUMN_TYPES], sources):
+    calculated = {source: document.names("sources", source, "calculated_fields") for source in sources}
+    for named, message in clashes([name for name in enums if name not in COLUMN_TYPES], calculated):
         yield document.problem(named, message)
 
 
@@ -166,9 +170,13 @@ def _source_problems(document: Document, trail: tuple[str, str], shape: Mapping[
         if kind is not None and kind not in COLUMN_TYPES and kind not in enums:
             yield document.problem(_at(document, (*trail, "columns", name), "type"), _unknown_type(kind, enums))
     columns = document.names(*trail, "columns")
+    calculated = document.names(*trail, "calculated_fields")
+    yield from _calculated_problems(document, trail, shape)
     for index, name in enumerate(shape.get("primary_key", [])):
         place = _at(document, (*trail, "primary_key"), index)
-        if columns and name not in columns:
+        if name in calculated and name not in columns:
+            yield document.problem(place, f"{quoted(name)} is a calculated field, expected columns of the database")
+        elif columns and name not in columns:
             hint = f"; for several columns write a list: [{name}]" if "," in name else did_you_mean(name, columns)
             yield document.problem(place, f"{quoted(name)} is no column of this source{hint}")
         elif columns and shape["columns"].get(name, {}).get("type") in {"JSON", "Array"}:
@@ -182,6 +190,30 @@ def _source_problems(document: Document, trail: tuple[str, str], shape: Mapping[
             parse_relation(shape["relation"])
         except ValueError as error:
             yield document.problem((*trail, "relation"), str(error))
+
+
+def _calculated_problems(document: Document, trail: tuple[str, str], shape: Mapping[str, Any]) -> Iterator[Problem]:
+    enums = document.names("enums")
+    columns = document.names(*trail, "columns")
+    for name, field in shape.get("calculated_fields", {}).items():
+        place = (*trail, "calculated_fields", name)
+        kind = field.get("type")
+        if kind is not None and kind not in enums:
+            yield document.problem(_at(document, place, "type"), _unknown_enum(kind, enums))
+        if name in columns:
+            message = f"{quoted(name)} is the name of a column of this source; choose another for the calculated field"
+            yield document.problem(place, message)
+        argument = rules_argument(name)
+        if argument in shape.get("primary_key", []) and argument in columns:
+            message = f"needs the GraphQL argument {argument}, which is a column of the key; choose another name"
+            yield document.problem(place, message)
+
+
+def _unknown_enum(kind: str, enums: Iterable[str]) -> str:
+    named = [name for name in enums if not invalid_name(name) and name not in COLUMN_TYPES]
+    shown = ", ".join(named[:10]) + (", ..." if len(named) > 10 else "")
+    expected = f"expected one of the file's enums ({shown})" if shown else "and the file names none under enums"
+    return f"{quoted(kind)} is no enum, {expected}{did_you_mean(kind, named)}"
 
 
 def _unknown_type(kind: str, enums: Iterable[str]) -> str:
@@ -223,6 +255,7 @@ def _catalog(shaped: Mapping[str, Any]) -> Catalog:
             columns=tuple(_column(column, of, enums) for column, of in shape["columns"].items()),
             primary_key=tuple(shape["primary_key"]),
             description=shape.get("description"),
+            calculated=tuple(_column(field, of, enums) for field, of in shape.get("calculated_fields", {}).items()),
         )
         for name, shape in shaped["sources"].items()
     }

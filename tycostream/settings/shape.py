@@ -147,6 +147,11 @@ class ColumnShape(Shape):
     description = Text("text")
 
 
+class CalculatedShape(Shape):
+    type = Text("an enum's name", required=True)
+    description = Text("text")
+
+
 class SourceShape(Shape):
     primary_key = Texts("a column's name or a list of them", single=True, required=True)
     columns = Names(
@@ -154,6 +159,10 @@ class SourceShape(Shape):
         "a mapping from column names to types",
         empty="names no column, expected at least the primary key's",
         required=True,
+    )
+    calculated_fields = Names(
+        Block(CalculatedShape, "an enum's name, or a mapping with type and description", short=("type", str)),
+        "a mapping from field names to enums",
     )
     relation = Text("the name of a table or view, such as trades or public.trades")
     description = Text("text")

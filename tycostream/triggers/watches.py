@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from tycostream.filters import CrossingIndex
 from tycostream.model import Key, Row, Source
 from tycostream.views.cache import Delta
+from tycostream.views.derived import Derivation
 from tycostream.views.states import Rule, StateMachine
+
+MOST_CROSSINGS = 100_000
+"""Crossings that wait for a trigger's actor. One that runs takes them as they come."""
 
 
 class Happening(enum.Enum):
@@ -38,16 +42,22 @@ class Crossing:
 
 @dataclass(eq=False, slots=True)
 class Watch:
-    """One trigger, as its source sees it. `rule` is fire (`when`) and clear (`until`).
+    """One trigger, as its source sees it. `rule` is fire (`when`) and clear (`until`). With a `derivation` the rows
+    have calculated fields.
 
     `crossings` are on their way to the trigger, which takes them from the left as it has handed them on: what an actor
-    that fails had not handed on is there for the next. `receiver` is the reference of the actor that is to be woken.
+    that fails had not handed on is there for the next; where no actor takes any, the oldest go. `receiver` is the
+    reference of the actor that is to be woken. `looked`: the rows that were there before it have been looked at.
+    `ended`: it is not wanted any more, whether its source has heard of that or not.
     """
 
     rule: Rule
+    derivation: Derivation | None = None
     receiver: Any = None
-    crossings: deque[Crossing] = field(default_factory=deque)
+    crossings: deque[Crossing] = field(default_factory=lambda: deque(maxlen=MOST_CROSSINGS))
     fired: dict[Key, None] = field(default_factory=dict)
+    looked: bool = False
+    ended: bool = False
     machine: StateMachine = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +76,9 @@ class Watches:
 
     def __len__(self) -> int:
         return len(self._watches)
+
+    def __iter__(self) -> Iterator[Watch]:
+        return iter(self._watches)
 
     def __contains__(self, watch: Watch) -> bool:
         return watch in self._watches

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row, Source
+from tycostream.views.derived import Derivation
 
 ViewChange = tuple[Operation, Key, Row, int, int]
 """operation, key, row (the last one for a DELETE), changed columns as a bitmask, timestamp."""
@@ -48,6 +49,8 @@ class Subscription:
     connection: Any
     """The connection actor's reference: who is told."""
     operation_id: str
+    derivation: Derivation | None = None
+    """Whose calculated fields its rows have; None where it is told of the database's columns alone."""
 
 
 class Delivery:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tycostream.filters import Filter
 from tycostream.model import Operation, Row, Source
 from tycostream.views.delivery import ViewChange
+from tycostream.views.derived import FrozenStates
 
 
 class SnapshotReader:
-    """Reads the rows of one moment that a filter admits. The rows themselves are shared with the cache."""
+    """Reads the rows of one moment that a filter admits, with the `states` of that moment where there are such. The
+    rows themselves are shared with the cache."""
 
-    def __init__(self, source: Source, rows: tuple[Row, ...], timestamp: int, condition: Filter) -> None:
+    def __init__(
+        self,
+        source: Source,
+        rows: tuple[Row, ...],
+        timestamp: int,
+        condition: Filter,
+        states: FrozenStates | None = None,
+    ) -> None:
         self._rows = rows
         self._position = 0
         self._timestamp = timestamp
         self._matches = condition.matches
         self._key_of = source.key_of
+        self._states = states
 
     @property
     def done(self) -> bool:
@@ -29,8 +41,7 @@ class SnapshotReader:
         matches = self._matches
         key_of = self._key_of
         timestamp = self._timestamp
-        return [
-            (Operation.INSERT, key_of(row), row, 0, timestamp)
-            for row in self._rows[start : self._position]
-            if matches(row)
-        ]
+        rows: Iterable[Row] = self._rows[start : self._position]
+        if self._states is not None:
+            rows = map(self._states.extend, rows)
+        return [(Operation.INSERT, key_of(row), row, 0, timestamp) for row in rows if matches(row)]

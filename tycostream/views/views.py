@@ -98,8 +98,8 @@ class Views:
                 view.pending.append(change)
 
     def discard(self) -> None:
-        """Forget what has been noted since the last flush."""
-        for view in self._touched:
+        """Forget what has been noted since the last flush, or was being flushed when that failed."""
+        for view in self._views.values():
             view.pending = []
         self._touched = []
 

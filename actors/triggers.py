@@ -1,0 +1,194 @@
+"""The registry of triggers: which there are, and what clients do to them. It implements `graphql.TriggerService`.
+
+A name is taken and given back here, in one step each; the actors are the supervisor's children.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import pykka
+from pykka import ActorRef
+
+from actors.runtime import Dispatcher, tell
+from actors.source_messages import ShowRow, StopWatch
+from actors.supervisor import Restart, StartChild, StopChild
+from actors.trigger import TriggerActor, ended
+from actors.trigger_memory import TriggerMemory, utc_now
+from tycostream.model import Row, Source
+from tycostream.triggers import EventType, TargetPolicy, WebhookEvent
+from tycostream.triggers.codes import Code, TriggerError
+from tycostream.triggers.definition import define, some_of
+from tycostream.triggers.status import Outlet, TriggerStatus
+
+log = logging.getLogger("tycostream.trigger")
+
+KIND = "trigger"
+_RESTART = Restart()
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    """`most` triggers there may be. `within` is how long a client waits for its new trigger's rows, in seconds."""
+
+    policy: TargetPolicy
+    most: int = 10_000
+    within: float = 10.0
+
+
+class TriggerRegistry:
+    """See the module. Of use once it is opened."""
+
+    def __init__(self, config: RegistryConfig, directory: dict[tuple[str, str], ActorRef[Any]]) -> None:
+        self._config = config
+        self._directory = directory
+        self._triggers: dict[Source, dict[str, TriggerMemory]] = {}
+        self._total = 0
+        self._tests = count(1)
+        self._supervisor: ActorRef[Any]
+        self._outlet: Outlet
+
+    def open(self, supervisor: ActorRef[Any], outlet: Outlet) -> None:
+        """From now on triggers can be created."""
+        self._supervisor = supervisor
+        self._outlet = outlet
+
+    # What there is
+
+    def find(self, source: Source, name: str) -> TriggerStatus | None:
+        """The trigger of that name."""
+        memory = self._triggers.get(source, {}).get(name)
+        return None if memory is None else memory.status(self._outlet)
+
+    def all_of(self, source: Source) -> Iterator[TriggerStatus]:
+        """The source's triggers, in the order in which they were created, each as it stands when it is asked for."""
+        for memory in list(self._triggers.get(source, {}).values()):
+            yield memory.status(self._outlet)
+
+    # What clients do
+
+    async def create(self, source: Source, wish: Mapping[str, Any]) -> TriggerStatus:
+        """Start a trigger. Whatever changes after this has returned can fire it, unless its source has no rows yet."""
+        definition = define(source, wish, self._config.policy)
+        mine = self._triggers.setdefault(source, {})
+        if definition.name in mine:
+            raise TriggerError(Code.TRIGGER_EXISTS, f'{source.name} has a trigger "{definition.name}" already')
+        if self._total >= self._config.most:
+            message = f"there are {self._total} triggers, which is the most that MAX_TRIGGERS allows; delete some"
+            raise TriggerError(Code.TOO_MANY_TRIGGERS, message)
+        memory = mine[definition.name] = TriggerMemory(definition)
+        self._total += 1
+        try:
+            await self._run(memory)
+        except TriggerError:
+            self._drop(memory)
+            raise
+        log.info("trigger %s: created", _child_name(memory))
+        with suppress(TimeoutError):  # then the source has no rows yet: `watching` says so
+            async with asyncio.timeout(self._config.within):
+                await memory.settled.wait()
+        return memory.status(self._outlet)
+
+    async def delete(self, source: Source, name: str) -> TriggerStatus:
+        """End a trigger, and what waits to be delivered for it. Returns how it stood."""
+        memory = self._existing(source, name)
+        status = memory.status(self._outlet, tuple(memory.watch.fired))
+        self._drop(memory)
+        # To the end, also where the client that asked for it goes away meanwhile
+        await asyncio.shield(Dispatcher.current().spawn(self._end(memory)))
+        return status
+
+    async def enable(self, source: Source, name: str) -> TriggerStatus:
+        """Tell its webhook again, also one that answered 410; run it again where it was given up."""
+        memory = self._existing(source, name)
+        memory.telling.enabled = True
+        log.info("trigger %s: enabled", _child_name(memory))
+        memory.updated_at = utc_now()
+        self._outlet.enable(memory.definition.url)
+        if (KIND, _child_name(memory)) not in self._directory:
+            await self._run(memory)
+        return memory.status(self._outlet)
+
+    async def disable(self, source: Source, name: str) -> TriggerStatus:
+        """Follow the rows on, and tell nobody."""
+        memory = self._existing(source, name)
+        memory.telling.enabled = False
+        log.info("trigger %s: disabled", _child_name(memory))
+        memory.updated_at = utc_now()
+        return memory.status(self._outlet)
+
+    async def test(self, source: Source, name: str) -> TriggerStatus:
+        """Send its webhook an example, marked as a test: a row that is fired, else any row, else one of nulls."""
+        memory = self._existing(source, name)
+        definition = memory.definition
+        row, timestamp = await self._example(memory)
+        identity, body = memory.payload.write(EventType.TEST, row, timestamp, utc_now())
+        marked = b'{"test":true,' + body.removeprefix(b"{")
+        order = (source.name, definition.name, next(self._tests))
+        self._outlet.send(WebhookEvent(definition.url, marked, identity, order, memory, ended))
+        return memory.status(self._outlet)
+
+    # Within
+
+    def _existing(self, source: Source, name: str) -> TriggerMemory:
+        mine = self._triggers.get(source, {})
+        if (memory := mine.get(name)) is not None:
+            return memory
+        there_are = f"its triggers are {some_of(list(mine))}" if mine else "it has none"
+        raise TriggerError(Code.TRIGGER_NOT_FOUND, f'{source.name} has no trigger "{name}"; {there_are}')
+
+    def _drop(self, memory: TriggerMemory) -> None:
+        definition = memory.definition
+        mine = self._triggers[definition.source]
+        if mine.get(definition.name) is memory:
+            del mine[definition.name]
+            self._total -= 1
+
+    async def _end(self, memory: TriggerMemory) -> None:
+        memory.watch.ended = True
+        memory.settled.set()
+        with suppress(pykka.ActorDeadError):  # then the service is being stopped, and with it everything
+            await self._supervisor.ask(StopChild(KIND, _child_name(memory)), block=False)
+        running = self._directory.get(("source", memory.definition.source.name))
+        if running is not None:  # else its successor sees that the watch has ended
+            tell(running, StopWatch(memory.watch))
+        self._outlet.forget(memory)
+        log.info("trigger %s: deleted", _child_name(memory))
+
+    async def _run(self, memory: TriggerMemory) -> None:
+        def make(_supervisor: ActorRef[Any]) -> ActorRef[Any]:
+            return TriggerActor.start(memory, self._outlet, self._directory)
+
+        try:
+            await self._supervisor.ask(StartChild(KIND, _child_name(memory), make, _RESTART), block=False)
+        except pykka.ActorDeadError:
+            raise TriggerError(Code.UNAVAILABLE, "the service is being stopped") from None
+
+    async def _example(self, memory: TriggerMemory) -> tuple[Row, int]:
+        definition = memory.definition
+        source = definition.shape
+        nulls: Row = tuple("" if column.name in source.primary_key else None for column in source.columns)
+        running = self._directory.get(("source", source.name))
+        if running is None:
+            return nulls, 0
+        try:
+            key = next(iter(memory.watch.fired), None)
+            async with asyncio.timeout(self._config.within):
+                row, timestamp = await _reply(running.ask(ShowRow(key, definition.derivation), block=False))
+        except (TimeoutError, pykka.ActorDeadError):
+            return nulls, 0
+        return row or nulls, timestamp or 0
+
+
+def _child_name(memory: TriggerMemory) -> str:
+    return f"{memory.definition.source.name}/{memory.definition.name}"
+
+
+async def _reply(future: pykka.Future[Any]) -> Any:
+    return await future
