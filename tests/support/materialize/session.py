@@ -179,6 +179,10 @@ class Session:
                 self._answer([column(name, "text")], [(self.variables.show(name),)], "SHOW")
             case sql.ShowColumns(name):
                 self._show_columns(name)
+            case sql.SelectRelations():
+                self._begin_read("SELECT")
+                names = [column(name, "text") for name in ("name", "name", "type")]
+                self._answer(names, [(schema, name, "view") for schema, name in self.world.names()])
             case sql.Select():
                 self._select(statement)
             case sql.Declare(name, subscribe):

@@ -44,6 +44,11 @@ class ShowColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class SelectRelations:
+    """SELECT of schema, name and type of the users' relations in this database, from the system catalog."""
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
     """SELECT of one constant or function call."""
 
@@ -97,4 +102,6 @@ class Copy:
     subscribe: Subscribe
 
 
-Statement = Begin | End | Set | Show | ShowColumns | Select | Declare | Fetch | Close | Copy | Subscribe
+Statement = (
+    Begin | End | Set | Show | ShowColumns | SelectRelations | Select | Declare | Fetch | Close | Copy | Subscribe
+)
