@@ -12,12 +12,9 @@ from tycostream.databases.fitting import ActualColumn, misfits, natural_type
 from tycostream.model import Column, ColumnType, EnumType, Relation, Source
 from tycostream.schema.naming import Names
 from tycostream.schema.wishes import SourceWish, UsageError, Wishes
-from tycostream.schema.writing import DraftColumn, DraftSource, write
+from tycostream.schema.writing import NO_KEY_TYPES, DraftColumn, DraftSource, write
 from tycostream.settings.names import BOOLEAN_WORDS, invalid_enum_value, invalid_name
 from tycostream.settings.problems import did_you_mean, quoted
-
-NO_KEY_TYPES = frozenset({ColumnType.JSON, ColumnType.ARRAY})
-"""Types whose equal values can be written differently: the schema file allows them in no key."""
 
 
 class Describing(Protocol):

@@ -10,6 +10,9 @@ import yaml
 
 from tycostream.model import ColumnType, EnumType, Relation
 
+NO_KEY_TYPES = frozenset({ColumnType.JSON, ColumnType.ARRAY})
+"""Types whose equal values can be written differently: the schema file allows them in no key."""
+
 _LOOKS_LIKE_MORE = frozenset({"y", "n"})
 """Words that some readers of YAML take for yes and no, and PyYAML does not."""
 
@@ -85,7 +88,8 @@ def _source(source: DraftSource) -> list[str]:
         lines.append(f"    primary_key: {key if len(source.key) == 1 else f'[{key}]'}")
     else:
         lines.append(_comment(4, f"Fill in what tells the rows apart: one column, or several; {source.no_key}."))
-        lines.append(_comment(4, "primary_key: " + scalar(source.kept[0].name)))
+        example = next((column for column in source.kept if column.type not in NO_KEY_TYPES), source.kept[0])
+        lines.append(_comment(4, f"primary_key: {scalar(example.name)}"))
     return [*lines, "    columns:", *map(_column, source.columns)]
 
 
