@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,9 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = make_parser().parse_args(arguments)
     try:
         code: int = parsed.run(parsed)
+        sys.stdout.flush()
     except SettingsError as error:
         return _refuse(error.problems)
     except KeyboardInterrupt:
+        return EXIT_OK
+    except BrokenPipeError:  # whoever read the output has enough of it, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     return code
 
@@ -59,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_check(commands)
     _add_schema(commands)
+    _add_subscribe(commands)
     _add_demo(commands)
     return parser
 
@@ -114,6 +120,48 @@ def _add_schema(commands: Any) -> None:
     diff.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_subscribe(commands: Any) -> None:
+    subscribe = _add(
+        commands,
+        "subscribe",
+        "show a source of a running service, live",
+        _subscribe,
+        "In a terminal a table is drawn again in place; elsewhere each update is a line. A lost connection is made again. "
+        "Ctrl-C ends it with code 0; code 1 says that the service can't be reached or does not accept the question.",
+    )
+    subscribe.add_argument("source", metavar="SOURCE", help="the source's name in the schema file")
+    subscribe.add_argument("--where", metavar="FILTER", help="""a filter in GraphQL: '{symbol: {_eq: "AAPL"}}'""")
+    subscribe.add_argument(
+        "--columns", metavar="A,B", type=_names, default=[], help="the columns to show (default: all)"
+    )
+    subscribe.add_argument(
+        "--url", type=_address, help="the service's address (default: ws://localhost:GRAPHQL_PORT/graphql)"
+    )
+    subscribe.add_argument("--json", action="store_true", help="print each update as a line of JSON")
+    subscribe.add_argument("--limit-updates", metavar="N", type=_count, help="end after so many updates, rows included")
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected names with commas between them")
+    return names
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 1")
+    return int(text)
+
+
+def _address(text: str) -> str:
+    """The address of a WebSocket; one of HTTP is taken for it."""
+    found = re.fullmatch(r"(?:http|ws)(s?)://([^\s/?#][^\s]*)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected an address such as ws://localhost:4000/graphql")
+    return f"ws{found[1]}://{found[2]}"
+
+
 def _add_demo(commands: Any) -> None:
     demo = _add(commands, "demo", "serve a small market with live data from an embedded database", _demo)
     demo.add_argument("--port", type=int, default=None, help="the port to listen on (default: GRAPHQL_PORT or 4000)")
@@ -154,6 +202,15 @@ def _schema_diff(arguments: argparse.Namespace) -> int:
     from tycostream.schema.commands import run_diff
 
     return run_diff(arguments.old, arguments.new, as_json=arguments.json)
+
+
+def _subscribe(arguments: argparse.Namespace) -> int:
+    from tycostream.terminal.follow import Wanted, run
+    from tycostream.terminal.views import choose_view
+
+    url = arguments.url or f"ws://localhost:{_settings().service.port}/graphql"
+    wanted = Wanted(url, arguments.source, arguments.where, arguments.columns, arguments.limit_updates)
+    return asyncio.run(run(wanted, choose_view(as_json=arguments.json)))
 
 
 def _demo(arguments: argparse.Namespace) -> int:
