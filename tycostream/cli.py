@@ -126,8 +126,8 @@ def _add_subscribe(commands: Any) -> None:
         "subscribe",
         "show a source of a running service, live",
         _subscribe,
-        "In a terminal a table is drawn again in place; elsewhere each update is a line. A lost connection is made again. "
-        "Ctrl-C ends it with code 0; code 1 says that the service can't be reached or does not accept the question.",
+        "In a terminal a table is drawn again in place; elsewhere each update is a line. A lost connection is made "
+        "again. Exit codes: 0 after Ctrl-C, 1 where the service can't be reached or does not accept the question.",
     )
     subscribe.add_argument("source", metavar="SOURCE", help="the source's name in the schema file")
     subscribe.add_argument("--where", metavar="FILTER", help="""a filter in GraphQL: '{symbol: {_eq: "AAPL"}}'""")

@@ -73,7 +73,7 @@ def test_what_breaks_is_told_first_and_graphql_says_how() -> None:
     assert text.startswith(
         "breaks   sources.trades.columns.price: removed\nsafe     sources.trades.columns.size: added, BigInt\n\n"
     )
-    assert "\n  trades.price was removed.\n" in text
+    assert "\n  Field trades.price was removed.\n" in text
     assert text.endswith("\nSome clients break.\n")
 
 

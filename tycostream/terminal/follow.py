@@ -72,14 +72,15 @@ async def follow(wanted: Wanted, view: View, *, first_wait: float = FIRST_WAIT_S
             if not session.reached:
                 raise
             if session.heard:
-                wait = first_wait
+                wait, session.heard = first_wait, False
             view.lost(f"{error}; rows cleared, trying again in {wait:g} s")
         await asyncio.sleep(wait)
         wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
 
 class _Session:
-    """One connection after the other. `reached`: there was one; `heard`: the last one has brought an update."""
+    """One connection after the other. `reached`: there was one; `heard`: the last one has brought an
+    update."""
 
     def __init__(self, wanted: Wanted, view: View) -> None:
         self._wanted, self._view = wanted, view
@@ -88,7 +89,6 @@ class _Session:
 
     async def run(self, client: Client) -> None:
         """Until it is enough. Raises LostError, RefusedError."""
-        self.heard = False
         found = await client.describe(self._wanted.source)
         columns, key = _chosen(found, self._wanted.columns)
         self._view.start(columns, key)

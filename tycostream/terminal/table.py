@@ -11,7 +11,7 @@ from tycostream.terminal.cells import fitted, shown, width
 
 MARK = "> "
 GAP = "  "
-LEAST = 4
+LEAST = 6
 """Columns of the screen that a column of the table keeps where its content is wider."""
 
 BOLD, REVERSE, RESET = "\x1b[1m", "\x1b[7m", "\x1b[0m"
