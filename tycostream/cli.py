@@ -59,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Serves the tables and views that schema.yaml names as live GraphQL subscriptions. "
         "Settings come from environment variables and .env: see docs/configuration.md.",
     )
-    parser.add_argument("--version", action="version", version=f"tycostream {__version__}")
+    parser.add_argument("--version", action="version", version=f"tycostream {__version__}", help="print the version")
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_check(commands)
