@@ -245,6 +245,14 @@ async def test_a_source_gives_way_to_names_that_are_taken(
     }  # fmt: skip
 
 
+async def test_the_usual_schema_is_not_part_of_a_name(
+    postgres: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    postgres.execute("CREATE TABLE plain (id int PRIMARY KEY)")
+    _, text, _ = await generator_of(postgres, tmp_path, capsys)("-s", "public.plain")
+    assert text.startswith("sources:\n  plain:\n    relation: public.plain\n    primary_key: id\n")
+
+
 # Every table
 
 

@@ -267,18 +267,63 @@ class OtherServer(WebSocketHandler):
 )  # fmt: skip
 async def test_other_servers(protocol: str | None, answer: str, code: int | None, told: str) -> None:
     options = {"protocol": protocol, "answer": answer, "code": code}
-    server = HTTPServer(Application([("/graphql", OtherServer, options)]))
+    async with listening_for(Application([("/graphql", OtherServer, options)])) as port:
+        with pytest.raises(RefusedError) as refused:
+            await asyncio.wait_for(follow(Wanted(url_of(port), "trades"), Recorder()), WAIT_SECONDS)
+    assert refused.value.reasons == (told,)
+
+
+class EndingServer(WebSocketHandler):
+    """Speaks the protocol, tells of a source, and ends each subscription after one row."""
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        return subprotocols[0]
+
+    async def on_message(self, text: str | bytes) -> None:
+        message = json.loads(text)
+        if message["type"] == "connection_init":
+            await self.write_message({"type": "connection_ack"})
+            return
+        query = message["payload"]["query"]
+        if "__schema" in query:
+            fields = [{"name": "id", "type": {"kind": "NON_NULL", "name": None, "ofType": {"name": "Int"}}}]
+            data: dict[str, Any] = {
+                "__schema": {"subscriptionType": {"fields": [{"name": "trades"}]}}, "__type": {"fields": fields},
+            }  # fmt: skip
+        else:
+            data = {
+                "trades": {
+                    "operation": "INSERT",
+                    "data": {"id": 1},
+                    "fields": ["id"],
+                    "timestamp": "1",
+                    "event_id": "x",
+                }
+            }
+        await self.write_message({"id": message["id"], "type": "next", "payload": {"data": data}})
+        await self.write_message({"id": message["id"], "type": "complete"})
+
+
+async def test_a_subscription_that_the_service_ends_is_begun_again() -> None:
+    async with listening_for(Application([("/graphql", EndingServer)])) as port:
+        async with following(Wanted(url_of(port), "trades")) as view:
+            await view.until(lambda: view.starts == 3)
+        assert view.losses[0] == "the service ended the subscription; rows cleared, trying again in 0.02 s"
+        assert len(view.updates) == 2
+
+
+@asynccontextmanager
+async def listening_for(application: Application) -> AsyncIterator[int]:
+    """The port of an HTTP server."""
+    server = HTTPServer(application)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         server.add_socket(listening)
         try:
-            port = listening.getsockname()[1]
-            with pytest.raises(RefusedError) as refused:
-                await asyncio.wait_for(follow(Wanted(url_of(port), "trades"), Recorder()), WAIT_SECONDS)
+            yield listening.getsockname()[1]
         finally:
             server.stop()
             await server.close_all_connections()
-    assert refused.value.reasons == (told,)
 
 
 # The command

@@ -27,8 +27,9 @@ class Names:
         return name
 
     def source(self, relation: Relation) -> str:
-        """A name for a source: the relation's own, with its schema's before it where it has one."""
-        wanted = f"{relation.schema}_{relation.name}" if relation.schema else relation.name
+        """A name for a source: the relation's own, with its schema's before it unless that is the usual one."""
+        usual = relation.schema in (None, "public")
+        wanted = relation.name if usual else f"{relation.schema}_{relation.name}"
         name = next(name for name in _near(wanted) if not any(clashes(self.enums, [*self.sources, name])))
         self.sources.append(name)
         return name

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from tycostream.settings.problems import did_you_mean
 PROTOCOL = "graphql-transport-ws"
 NO_SUCH_PROTOCOL = f"what answers there does not speak {PROTOCOL}"
 CONNECT_SECONDS = 10.0
+LEAVE_SECONDS = 1.0
 PING_SECONDS = 15.0
 MAX_MESSAGE_BYTES = 1 << 30
 
@@ -74,6 +76,7 @@ class Client:
     def __init__(self, socket: WebSocketClientConnection) -> None:
         self._socket = socket
         self._operations = 0
+        self._ended = False
 
     async def describe(self, source: str) -> list[SourceColumn]:
         """The columns of a source, in their order. Raises RefusedError where there is none of this name."""
@@ -127,6 +130,7 @@ class Client:
         while True:
             text = await self._socket.read_message()
             if text is None:
+                self._ended = True
                 if self._socket.close_code in _FINAL:
                     raise RefusedError([f"the service closed the connection: {self._closed()}"])
                 raise self._lost()
@@ -139,6 +143,14 @@ class Client:
                 await self.send({"type": "pong"})
             elif kind != "pong":
                 return message
+
+    async def leave(self) -> None:
+        """Close, and let go of what still comes: Tornado reads on only while its messages are taken."""
+        self._socket.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                while not self._ended:
+                    self._ended = await self._socket.read_message() is None
 
     def _lost(self) -> LostError:
         return LostError(f"the connection was closed: {self._closed()}")
@@ -170,13 +182,13 @@ async def connected(url: str) -> AsyncIterator[Client]:
         raise LostError(f"no WebSocket at {url}: {error}") from None
     except (OSError, StreamClosedError, WebSocketError) as error:
         raise LostError(f"can't connect to {url}: {getattr(error, 'strerror', None) or error}") from None
+    client = Client(socket)
     try:
         if socket.selected_subprotocol != PROTOCOL:
             raise RefusedError([NO_SUCH_PROTOCOL])
-        client = Client(socket)
         await client.send({"type": "connection_init"})
         if (await client.receive())["type"] != "connection_ack":
             raise RefusedError([NO_SUCH_PROTOCOL])
         yield client
     finally:
-        socket.close()
+        await client.leave()

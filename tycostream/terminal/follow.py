@@ -55,7 +55,7 @@ async def run(wanted: Wanted, view: View) -> int:
 
 
 async def follow(wanted: Wanted, view: View, *, first_wait: float = FIRST_WAIT_SECONDS) -> None:
-    """Show the source until it is enough, or the service ends the subscription.
+    """Show the source until it is enough.
 
     Raises RefusedError, and LostError where the service was not reached even once; after that, a lost connection is
     made again, after waits that double.
@@ -103,6 +103,7 @@ class _Session:
                     self._left -= 1
                     if self._left <= 0:
                         return
+        raise LostError("the service ended the subscription")
 
 
 def _chosen(found: Sequence[SourceColumn], names: Sequence[str]) -> tuple[list[TableColumn], list[str]]:
