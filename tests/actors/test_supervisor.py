@@ -109,6 +109,7 @@ async def test_a_child_that_is_to_end_is_not_started_again_and_its_name_is_free(
     await stopping
     assert not first.is_alive()
     await until(lambda: house.directory.get(("trigger", "one")) == second)
+    assert [known["urn"] for known in await house.listed(kind="trigger")] == [second.actor_urn]
     tell(second, Fail())
     await house.ref.ask(StopChild("trigger", "one"), block=False)
     await until(lambda: not second.is_alive())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.runtime import LoopActor, handles, stop_actor
+from actors.runtime import LoopActor, handles, stop_actor, tell
 from actors.source_messages import Attach, ReadRows, ShowRow, StartWatch
 from actors.supervisor import ListActors, Restart
 from actors.trigger import CROSSINGS_AT_A_TIME
@@ -231,13 +231,37 @@ async def test_a_crash_of_the_trigger_loses_and_doubles_nothing() -> None:
         first = h.world.directory["trigger", "trades/dear"]
         h.memory().payload = Choking(h.memory().payload, after=5)  # type: ignore[assignment]
         h.change(*(row(id_, 200) for id_ in range(10)))
-        await until(lambda: not first.is_alive() and len(h.outlet.events) == 5)
+        await until(lambda: not first.is_alive() and len(h.outlet.events) == 10)
         h.change(*(row(id_, 1) for id_ in range(10)))
         await h.quiet()
         assert h.outlet.told == [("FIRE", id_) for id_ in range(10)] + [("CLEAR", id_) for id_ in range(10)]
         (child,) = await h.children()
         assert (child["restarts"], child["last_error"]) == (1, "RuntimeError: choked")
         assert child["details"]["fired"] == child["details"]["cleared"] == 10
+
+
+async def test_what_a_crashed_trigger_left_is_handed_on_though_its_source_is_down() -> None:
+    async with living() as h:
+        source = h.world.directory["source", "trades"]
+        h.memory().payload = Choking(h.memory().payload, after=0)  # type: ignore[assignment]
+        h.change(row(1, 150))
+        await until(lambda: h.memory().watch.crossings)
+        del h.world.directory["source", "trades"]
+        await until(lambda: h.outlet.told == [("FIRE", 1)])
+        h.world.directory["source", "trades"] = source
+
+
+async def test_a_source_that_crashes_before_it_has_rows_is_asked_again() -> None:
+    async with house(within=60) as h:
+        creating = asyncio.ensure_future(h.create())
+        await h.world.run(1)
+        first = h.world.source
+        await until(lambda: h.memory().watch in h.world.memory.unseen)
+        tell(first, Attach(None))  # type: ignore[arg-type]
+        h.world.runs[0].snapshot(1, row(1, 150))
+        await until(lambda: not first.is_alive())
+        await h.live(row(1, 150), number=2)
+        assert list((await creating).fired_keys) == ["1"]
 
 
 async def test_a_trigger_that_was_given_up_is_run_again_when_it_is_enabled() -> None:

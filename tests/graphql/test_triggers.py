@@ -12,7 +12,7 @@ import pytest
 
 from tests.graphql.examples import CATALOG, TRADES, Shelf
 from tycostream.graphql import Engine, Limits, PreparedQuery
-from tycostream.model import Source
+from tycostream.model import Catalog, Source
 from tycostream.triggers import Statistics, TargetPolicy
 from tycostream.triggers.definition import define
 from tycostream.triggers.status import TriggerStatus
@@ -68,8 +68,8 @@ class Made:
         return status()
 
 
-async def ask(service: Made, query: str) -> Any:
-    engine = Engine(CATALOG, Limits(), Shelf([]), service)
+async def ask(service: Made, query: str, catalog: Catalog = CATALOG) -> Any:
+    engine = Engine(catalog, Limits(), Shelf([]), service)
     prepared = engine.prepare(query, None, None)
     assert isinstance(prepared, PreparedQuery)
     return await engine.execute(prepared)
@@ -96,6 +96,14 @@ async def test_a_wish_comes_as_it_is_meant() -> None:
         "name": "n", "webhook": "w", "fire": {"id": {"_gt": 1}, "side": {"_in": ["sell"]}}, "fields": ["id"],
         "on_create": "REMEMBER_EXISTING", "cooldown_seconds": 2.0,
     }  # fmt: skip
+
+
+async def test_a_source_may_be_named_like_a_mutation_of_another() -> None:
+    name = "delete_trades_trigger"
+    other = Source(name, TRADES.relation, TRADES.columns, TRADES.primary_key)
+    catalog = Catalog({"trades": TRADES, name: other}, CATALOG.enums)
+    answer = await ask(Made(), f'mutation {{ {name}(name: "a") {{ name }} }}', catalog)
+    assert answer == {"data": {name: {"name": "n"}}}
 
 
 async def test_a_long_list_leaves_the_loop_to_others() -> None:
