@@ -198,9 +198,12 @@ class Cable:
     def __init__(self, to: int) -> None:
         self._to = to
         self._writers: set[asyncio.StreamWriter] = set()
+        self.whole = asyncio.Event()
+        self.whole.set()
         self.port = 0
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.whole.wait()
         there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
         self._writers |= {writer, there_writer}
         await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
@@ -213,7 +216,10 @@ class Cable:
             pass
         writer.close()
 
-    def cut(self) -> None:
+    def cut(self, *, hold: bool = False) -> None:
+        """End all connections; with `hold`, new ones wait until `whole` is set."""
+        if hold:
+            self.whole.clear()
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
@@ -227,6 +233,7 @@ async def cutting(port: int) -> AsyncIterator[Cable]:
     try:
         yield cable
     finally:
+        cable.whole.set()
         cable.cut()
         server.close()
         await server.wait_closed()
@@ -274,7 +281,7 @@ async def test_other_servers(protocol: str | None, answer: str, code: int | None
 
 
 class EndingServer(WebSocketHandler):
-    """Speaks the protocol, tells of a source, and ends each subscription after one row."""
+    """Speaks the protocol, wants a pong first, tells of a source, and ends each subscription after one row."""
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return subprotocols[0]
@@ -282,6 +289,9 @@ class EndingServer(WebSocketHandler):
     async def on_message(self, text: str | bytes) -> None:
         message = json.loads(text)
         if message["type"] == "connection_init":
+            await self.write_message({"type": "ping"})
+            return
+        if message["type"] == "pong":
             await self.write_message({"type": "connection_ack"})
             return
         query = message["payload"]["query"]
@@ -540,10 +550,11 @@ async def test_the_table_after_a_cut_stands_below_what_is_said_of_it(postgres: D
             )  # fmt: skip
             table = ["  symbol", "> AAPL", "1 row, newest: INSERT id=1 day=2024-01-02"]
             await terminal.until(*table)
-            cable.cut()
-            await terminal.until(
-                "the connection was closed: without a word; rows cleared, trying again in 0.2 s", *table
-            )
+            cable.cut(hold=True)
+            told = "the connection was closed: without a word; rows cleared, trying again in 0.2 s"
+            await terminal.until(told, "  symbol", "0 rows")
+            cable.whole.set()
+            await terminal.until(told, *table)
             process.terminate()
             assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
     finally:
