@@ -34,6 +34,7 @@ async def test_generate_check_serve_and_subscribe(postgres: Database, tmp_path: 
     assert (code, errors) == (0, "")
     assert (await printed(checked)).endswith(b"\nEverything fits.\n")
     service = await started(tmp_path, environ)
+    subscribed = None
     assert service.stderr is not None
     try:
         async with asyncio.timeout(WAIT_SECONDS):
@@ -50,6 +51,9 @@ async def test_generate_check_serve_and_subscribe(postgres: Database, tmp_path: 
         )
         assert await ended(subscribed) == (0, "")
     finally:
+        if subscribed is not None and subscribed.returncode is None:
+            subscribed.kill()
+            await subscribed.communicate()
         service.send_signal(signal.SIGTERM)
         await asyncio.wait_for(service.communicate(), WAIT_SECONDS)
     assert service.returncode == 0
