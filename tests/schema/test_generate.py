@@ -140,6 +140,7 @@ async def test_all_writes_everything_and_says_what_to_fill_in(generator: Generat
         ("b int NOT NULL, a int NOT NULL, c int NOT NULL UNIQUE, UNIQUE (b, a)", ("c",)),
         ("b int NOT NULL, a int NOT NULL, UNIQUE (b, a)", ("b", "a")),
         ("z int NOT NULL UNIQUE, a int NOT NULL UNIQUE", ("a",)),
+        ("a int NOT NULL UNIQUE, id int PRIMARY KEY DEFERRABLE", ("id",)),
         ("id int NOT NULL UNIQUE, \"not a name\" int PRIMARY KEY", None),
     ],
 )  # fmt: skip
@@ -210,6 +211,20 @@ async def test_partitions_extensions_and_system_relations_are_not_listed(
     postgres.execute("CREATE VIEW extended AS SELECT 1 AS id; ALTER EXTENSION plpgsql ADD VIEW extended")
     _, text, _ = await generator_of(postgres, tmp_path, capsys)()
     assert text.splitlines()[1:] == ["#   seen (materialized view)", "#   whole (table)"]
+
+
+async def test_unique_columns_that_may_be_null_are_proposed(
+    postgres: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    postgres.execute(
+        "CREATE MATERIALIZED VIEW seen AS SELECT 'x' AS v, 1 AS id, 2 AS at; CREATE UNIQUE INDEX ON seen (id, at)"
+    )
+    code, text, _ = await generator_of(postgres, tmp_path, capsys)("-s", "seen")
+    assert code == 0
+    assert (
+        "    # Fill in what tells the rows apart: one column, or several; a materialized view has no primary key, and what is unique, (id, at), may be NULL.\n"
+        "    # primary_key: [id, at]\n"
+    ) in text
 
 
 async def test_enums_of_one_name_in_two_schemas_are_two(

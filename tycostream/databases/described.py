@@ -31,7 +31,7 @@ class Described:
     """A relation and its columns, in their order.
 
     `key` names the columns of a primary key, or of a unique one without NULLs; it is empty where the database knows of
-    none, and `no_key` then says why.
+    none, and `no_key` then says why; `likely` are columns that may well be one.
     """
 
     relation: Relation
@@ -39,6 +39,7 @@ class Described:
     columns: Mapping[str, ActualColumn]
     key: tuple[str, ...] = ()
     no_key: str = ""
+    likely: tuple[str, ...] = ()
 
 
 def suggest_relation(name: str, known: Sequence[tuple[str, str]]) -> str | None:

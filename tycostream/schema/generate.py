@@ -76,7 +76,7 @@ class _Draft:
                 raise UsageError(f"-p {obstacle}")
             key, no_key = (), f"its key can't be used: {obstacle}"
         name = self.names.source(found.relation)
-        self.sources.append(DraftSource(name, found.relation, found.kind, key, no_key, columns))
+        self.sources.append(DraftSource(name, found.relation, found.kind, key, no_key, found.likely, columns))
 
     def _column(self, name: str, actual: ActualColumn, wish: SourceWish, found: Described) -> DraftColumn:
         obstacle = invalid_name(name)

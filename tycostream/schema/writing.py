@@ -30,13 +30,14 @@ class DraftColumn:
 
 @dataclass(frozen=True, slots=True)
 class DraftSource:
-    """A source to write. Without a `key`, a comment says what to fill in; `no_key` says why."""
+    """A source to write. Without a `key`, a comment says what to fill in: `no_key` is why, `likely` what may do."""
 
     name: str
     relation: Relation
     kind: str
     key: tuple[str, ...]
     no_key: str
+    likely: tuple[str, ...]
     columns: Sequence[DraftColumn]
 
     @property
@@ -84,13 +85,24 @@ def _source(source: DraftSource) -> list[str]:
     if source.relation != Relation(source.name):
         lines.append(f"    relation: {scalar(relation_text(source.relation))}")
     if source.key:
-        key = ", ".join(map(scalar, source.key))
-        lines.append(f"    primary_key: {key if len(source.key) == 1 else f'[{key}]'}")
+        lines.append(f"    primary_key: {_key(source.key)}")
     else:
         lines.append(_comment(4, f"Fill in what tells the rows apart: one column, or several; {source.no_key}."))
-        example = next((column for column in source.kept if column.type not in NO_KEY_TYPES), source.kept[0])
-        lines.append(_comment(4, f"primary_key: {scalar(example.name)}"))
+        lines.append(_comment(4, f"primary_key: {_key(_example(source))}"))
     return [*lines, "    columns:", *map(_column, source.columns)]
+
+
+def _key(names: Sequence[str]) -> str:
+    key = ", ".join(map(scalar, names))
+    return key if len(names) == 1 else f"[{key}]"
+
+
+def _example(source: DraftSource) -> Sequence[str]:
+    """What may be the key: columns that can be in one."""
+    able = [column.name for column in source.kept if column.type not in NO_KEY_TYPES]
+    if source.likely and set(source.likely) <= set(able):
+        return source.likely
+    return [*able, source.kept[0].name][:1]
 
 
 def _column(column: DraftColumn) -> str:

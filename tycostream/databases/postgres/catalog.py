@@ -61,6 +61,7 @@ class _Index:
     names: tuple[str, ...]
     primary: bool
     identity: bool
+    immediate: bool
 
     @property
     def columns(self) -> frozenset[str]:
@@ -87,11 +88,16 @@ class Facts:
         return {name: _actual(column) for name, column in self.columns.items()}
 
     @property
+    def immediate(self) -> list[_Index]:
+        """The unique indexes that hold at every moment, not at the end of a transaction alone."""
+        return [index for index in self.unique if index.immediate]
+
+    @property
     def identity_columns(self) -> frozenset[str] | None:
         """The columns that an old row carries; None where it carries nothing, so that it must not be published."""
         if self.identity == "f":
             return frozenset(self.columns)
-        for index in self.unique:
+        for index in self.immediate:
             if (self.identity == "d" and index.primary) or (self.identity == "i" and index.identity):
                 return index.columns
         return None
@@ -125,12 +131,12 @@ SELECT json_build_object(
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
     'unique', (
         SELECT json_agg(json_build_object(
-            'primary', i.indisprimary, 'identity', i.indisreplident,
+            'primary', i.indisprimary, 'identity', i.indisreplident, 'immediate', i.indimmediate,
             'columns', (SELECT json_agg(a.attname ORDER BY k.place)
                         FROM unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(number, place)
                         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number)))
         FROM pg_index i
-        WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+        WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
           AND i.indpred IS NULL AND i.indexprs IS NULL))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY (%s::oid[])
@@ -214,7 +220,7 @@ async def _facts(connection: AsyncConnection, oids: Sequence[int]) -> list[Facts
                 has_children=entry["children"],
                 columns={column["name"]: column for column in entry["columns"] or []},
                 unique=tuple(
-                    _Index(tuple(index["columns"]), index["primary"], index["identity"])
+                    _Index(tuple(index["columns"]), index["primary"], index["identity"], index["immediate"])
                     for index in entry["unique"] or []
                 ),
             )
@@ -294,7 +300,7 @@ def _key_obstacle(source: Source, facts: Facts, parts: Sequence[Facts]) -> str |
         return f"{', '.join(generated)} is a generated column, which is not replicated"
     if not all(facts.columns[column]["not_null"] for column in key):
         return f"the key ({listed}) can be NULL in {name}; to stream, make it NOT NULL"
-    if not any(index.columns <= key for index in facts.unique):
+    if not any(index.columns <= key for index in facts.immediate):
         return f"no unique constraint of {name} (not deferrable) makes ({listed}) a key; to stream, add one"
     for part in parts:
         identity = part.identity_columns or frozenset()

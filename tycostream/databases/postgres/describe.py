@@ -22,15 +22,18 @@ async def describe(connection: AsyncConnection, relation: Relation) -> Described
     """The relation's columns and its key. Raises UnknownRelationError."""
     facts = await find(connection, relation)
     kind = _KINDS.get(facts.kind, "relation")
+    key, may_be_null = _shortest(facts, nullable=False), _shortest(facts, nullable=True)
     why = f"a {kind} has no primary key" if facts.kind not in ("r", "p") else "it has no primary key"
-    return Described(relation, kind, facts.actual_columns, _key(facts), why)
+    if may_be_null:
+        why += f", and what is unique, ({', '.join(may_be_null)}), may be NULL"
+    return Described(relation, kind, facts.actual_columns, key, why, may_be_null)
 
 
-def _key(facts: Facts) -> tuple[str, ...]:
-    """The primary key's columns; else those of the shortest unique index that holds no NULL, by name among equals."""
+def _shortest(facts: Facts, *, nullable: bool) -> tuple[str, ...]:
+    """The primary key's columns; else those of the shortest unique index, by name among equals."""
     keys = [
         (not index.primary, len(index.names), index.names)
         for index in facts.unique
-        if all(facts.columns[name]["not_null"] for name in index.names)
+        if nullable or all(facts.columns[name]["not_null"] for name in index.names)
     ]
     return min(keys)[-1] if keys else ()
