@@ -12,7 +12,7 @@ import socket
 import sys
 
 SECONDS = 4.0
-EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nothing is bound here
 """Where a service that listens on such an address is reached."""
 
 

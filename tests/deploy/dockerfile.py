@@ -99,8 +99,7 @@ def stages(text: str) -> list[Stage]:
         if one.name == "FROM":
             match = re.fullmatch(r"(\S+)(?: AS (\w+))?", one.text)
             assert match, one.text
-            base = re.sub(r"\$\{(\w+)\}", lambda name: before[name[1]], match[1])
-            found.append(Stage(base, match[2]))
+            found.append(Stage(match[1].replace("${PYTHON_IMAGE}", before["PYTHON_IMAGE"]), match[2]))
         elif found:
             found[-1].instructions.append(one)
         else:
@@ -112,12 +111,12 @@ def stages(text: str) -> list[Stage]:
 def context(folder: Path, ignore: str) -> list[str]:
     """The files of a folder that reach the build: the last line that matches a file, or a folder around it, decides."""
     rules = [line for line in map(str.strip, ignore.splitlines()) if line and not line.startswith("#")]
-    found = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not _ignored(name, rules):
-            found.append(name)
-    return found
+    assert rules[0] == "*", "what is not let in by name stays out"
+    let_in = {rule.removeprefix("!").split("/")[0] for rule in rules if rule.startswith("!")}
+    roots = [folder / name for name in let_in]
+    paths = {path for root in roots for path in (root, *root.rglob("*")) if path.is_file()}
+    names = sorted(path.relative_to(folder).as_posix() for path in paths)
+    return [name for name in names if not _ignored(name, rules)]
 
 
 def _ignored(name: str, rules: list[str]) -> bool:

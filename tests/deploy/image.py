@@ -118,10 +118,8 @@ def base_python(folder: Path) -> Path:
 
     It comes from a Python that the image's user may run too, where this machine has one.
     """
-    candidates = [
-        Path(sys.executable).resolve(),
-        *map(Path, filter(None, map(shutil.which, ("python3",), (os.defpath,)))),
-    ]
+    others = shutil.which("python3", path=os.defpath)
+    candidates = [Path(sys.executable), *([Path(others)] if others else [])]
     chosen = next(filter(open_to_all, candidates), candidates[0])
     subprocess.run([chosen, "-m", "venv", "--without-pip", str(folder)], check=True, capture_output=True)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet", "pip"]

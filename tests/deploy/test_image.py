@@ -11,13 +11,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from packaging.requirements import Requirement
 
 import tycostream
 from tests.deploy.container import container
 from tests.deploy.dockerfile import context, stages
-from tests.deploy.image import DOCKERFILE, ROOT, Builder, Image, base_python, open_folder
+from tests.deploy.image import DOCKERFILE, ROOT, Builder, Image, base_python, open_folder, open_to_all
 from tests.support.client import connected
 from tests.support.postgres import Database
 from tycostream.settings import load_settings
@@ -193,6 +194,8 @@ async def test_a_container_serves_is_healthy_and_ends_with_code_0(image: Image, 
     postgres.execute(TABLE)
     async with container(image, {"schema.yaml": SCHEMA}, postgres.environ) as running:
         await running.until_healthy('"status":"ok"')
+        if os.geteuid() == 0 and open_to_all(Path(image.entrypoint[0]).parent / "python"):
+            assert psutil.Process(running.process.pid).uids().effective == 10001
         async with connected(running.port) as client:
             trades = await client.subscribe(QUERY)
             await client.until(lambda: trades.rows == {(1,): {"id": 1, "symbol": "AAPL"}})
