@@ -9,7 +9,7 @@ SELECT id, item, seller, end_time FROM auctions WHERE mz_now() < end_time;
 
 -- What is bid in each auction: rows change with every bid. Each auction is kept for ten minutes.
 CREATE MATERIALIZED VIEW IF NOT EXISTS standings AS
-SELECT auctions.id AS auction_id, auctions.item, count(*) AS bids, max(bids.amount)::bigint AS highest_bid, max(bids.bid_time) AS last_bid_at
+SELECT auctions.id AS auction_id, auctions.item, count(*) AS bids, max(bids.amount) AS highest_bid, max(bids.bid_time) AS last_bid_at
 FROM auctions JOIN bids ON bids.auction_id = auctions.id
 WHERE mz_now() < auctions.end_time + INTERVAL '10 minutes'
 GROUP BY auctions.id, auctions.item;

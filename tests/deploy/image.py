@@ -123,7 +123,9 @@ def base_python(folder: Path) -> Path:
     chosen = next(filter(open_to_all, candidates), candidates[0])
     subprocess.run([chosen, "-m", "venv", "--without-pip", str(folder)], check=True, capture_output=True)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet", "pip"]
-    subprocess.run(pip, check=True, capture_output=True)
+    done = subprocess.run(pip, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
     return folder / "bin"
 
 
