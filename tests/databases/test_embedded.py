@@ -95,6 +95,6 @@ async def test_a_database_that_can_not_be_made_is_told(tmp_path: Path, monkeypat
         raise subprocess.CalledProcessError(1, ["initdb"])
 
     monkeypatch.setattr(PostgresServer, "ensure_pgdata_inited", fail)
-    with pytest.raises(DatabaseError, match="can't be made in .*: initdb failed") as caught:
+    with pytest.raises(DatabaseError, match=r"can't be made in .*: initdb failed") as caught:
         await EmbeddedPostgres(tmp_path / "postgres", None).start()
     assert caught.value.permanent
