@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import json
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from typing import Any
 from psycopg2 import sql
 
 from tycostream.databases.connection import AsyncConnection
-from tycostream.databases.driver import DatabaseError
+from tycostream.databases.described import UnknownRelationError, suggest_relation
 from tycostream.databases.fitting import ActualColumn, require_fit
-from tycostream.model import Source
+from tycostream.model import Relation, Source
 
 
 class Mode(enum.Enum):
@@ -59,13 +58,17 @@ class _Server:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    columns: frozenset[str]
+    names: tuple[str, ...]
     primary: bool
     identity: bool
 
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset(self.names)
+
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class Facts:
     """One relation's catalog entries."""
 
     table: Table
@@ -77,6 +80,11 @@ class _Facts:
     has_children: bool
     columns: dict[str, dict[str, Any]]
     unique: tuple[_Index, ...] = field(default=())
+
+    @property
+    def actual_columns(self) -> dict[str, ActualColumn]:
+        """The columns by name, in their order."""
+        return {name: _actual(column) for name, column in self.columns.items()}
 
     @property
     def identity_columns(self) -> frozenset[str] | None:
@@ -118,13 +126,24 @@ SELECT json_build_object(
     'unique', (
         SELECT json_agg(json_build_object(
             'primary', i.indisprimary, 'identity', i.indisreplident,
-            'columns', (SELECT json_agg(a.attname) FROM unnest(i.indkey[0:i.indnkeyatts - 1]) AS k(number)
+            'columns', (SELECT json_agg(a.attname ORDER BY k.place)
+                        FROM unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(number, place)
                         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number)))
         FROM pg_index i
         WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
           AND i.indpred IS NULL AND i.indexprs IS NULL))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY (%s::oid[])
+"""
+
+_RELATIONS = """
+SELECT n.nspname, c.relname, c.relkind, pg_table_is_visible(c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+  AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND NOT EXISTS (
+      SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 """
 
 _BENEATH = """
@@ -147,8 +166,8 @@ FROM beneath
 
 async def examine(connection: AsyncConnection, source: Source) -> Plan:
     """How this source can be followed. Raises a permanent DatabaseError that names all that does not fit."""
-    facts = await _find(connection, source)
-    require_fit(source, facts.table.name, {name: _actual(column) for name, column in facts.columns.items()})
+    facts = await find(connection, source.relation)
+    require_fit(source, facts.table.name, facts.actual_columns)
     if facts.kind == "v":
         return await _plan_view(connection, facts)
     if facts.kind not in ("r", "p"):
@@ -163,30 +182,29 @@ async def examine(connection: AsyncConnection, source: Source) -> Plan:
     return Plan(Mode.STREAM, facts.table, (facts.table,))
 
 
-async def _find(connection: AsyncConnection, source: Source) -> _Facts:
-    relation = source.relation
+async def find(connection: AsyncConnection, relation: Relation) -> Facts:
+    """The relation's catalog entries. Raises UnknownRelationError."""
     identifier = sql.Identifier(*((relation.schema, relation.name) if relation.schema else (relation.name,)))
     quoted = identifier.as_string(connection.raw)
     ((oid,),) = await connection.execute("SELECT to_regclass(%s)::oid::bigint", (quoted,))
     if oid is None:
-        elsewhere = await connection.execute(
-            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
-        )
-        raise DatabaseError(
-            f"there is no relation {relation} in the database",
-            hint=_suggest_relation(relation.name, elsewhere),
-            permanent=True,
-        )
+        elsewhere = [(schema, name) for schema, name, *_ in await relations(connection)]
+        raise UnknownRelationError(relation, suggest_relation(relation.name, elsewhere))
     return (await _facts(connection, [int(oid)]))[0]
 
 
-async def _facts(connection: AsyncConnection, oids: Sequence[int]) -> list[_Facts]:
+async def relations(connection: AsyncConnection) -> list[tuple[str, str, str, bool]]:
+    """Schema, name, kind (as in pg_class) of each relation of the users' own, and whether its name alone finds it."""
+    rows = await connection.execute(_RELATIONS)
+    return [(schema, name, kind, visible == "t") for schema, name, kind, visible in rows]
+
+
+async def _facts(connection: AsyncConnection, oids: Sequence[int]) -> list[Facts]:
     found = []
     for (text,) in await connection.execute(_RELATION, (list(oids),)):
         entry = json.loads(text)
         found.append(
-            _Facts(
+            Facts(
                 table=Table(entry["oid"], entry["schema"], entry["name"]),
                 kind=entry["kind"],
                 persistence=entry["persistence"],
@@ -196,7 +214,7 @@ async def _facts(connection: AsyncConnection, oids: Sequence[int]) -> list[_Fact
                 has_children=entry["children"],
                 columns={column["name"]: column for column in entry["columns"] or []},
                 unique=tuple(
-                    _Index(frozenset(index["columns"]), index["primary"], index["identity"])
+                    _Index(tuple(index["columns"]), index["primary"], index["identity"])
                     for index in entry["unique"] or []
                 ),
             )
@@ -204,7 +222,7 @@ async def _facts(connection: AsyncConnection, oids: Sequence[int]) -> list[_Fact
     return found
 
 
-async def _leaves(connection: AsyncConnection, facts: _Facts) -> list[_Facts]:
+async def _leaves(connection: AsyncConnection, facts: Facts) -> list[Facts]:
     """The tables that hold the rows: the partitions, or the table itself."""
     if facts.kind != "p":
         return [facts]
@@ -212,14 +230,6 @@ async def _leaves(connection: AsyncConnection, facts: _Facts) -> list[_Facts]:
         "SELECT relid::oid::bigint FROM pg_partition_tree(%s::oid::regclass) WHERE isleaf", (facts.table.oid,)
     )
     return await _facts(connection, [int(oid) for (oid,) in oids]) if oids else []
-
-
-def _suggest_relation(name: str, known: Sequence[tuple[str, str]]) -> str | None:
-    for schema, other in known:
-        if other == name:
-            return f"there is one in the schema {schema}: write relation: {schema}.{name}"
-    near = difflib.get_close_matches(name, [other for _, other in known], n=1)
-    return f"did you mean {near[0]}?" if near else None
 
 
 def _actual(column: dict[str, Any]) -> ActualColumn:
@@ -253,7 +263,7 @@ async def _server_obstacle(connection: AsyncConnection) -> str | None:
     return None
 
 
-def _publishing_obstacle(facts: _Facts, parts: Sequence[_Facts]) -> str | None:
+def _publishing_obstacle(facts: Facts, parts: Sequence[Facts]) -> str | None:
     """Why this table must not, or can't, be published."""
     name = facts.table.name
     if facts.persistence != "p":
@@ -275,7 +285,7 @@ def _publishing_obstacle(facts: _Facts, parts: Sequence[_Facts]) -> str | None:
     return None
 
 
-def _key_obstacle(source: Source, facts: _Facts, parts: Sequence[_Facts]) -> str | None:
+def _key_obstacle(source: Source, facts: Facts, parts: Sequence[Facts]) -> str | None:
     """Why a stream of this table would not tell its rows apart by the configured key."""
     name, key = facts.table.name, frozenset(source.primary_key)
     listed = ", ".join(source.primary_key)
@@ -296,7 +306,7 @@ def _key_obstacle(source: Source, facts: _Facts, parts: Sequence[_Facts]) -> str
     return None
 
 
-async def _plan_view(connection: AsyncConnection, facts: _Facts) -> Plan:
+async def _plan_view(connection: AsyncConnection, facts: Facts) -> Plan:
     name = facts.table.name
     beneath = [
         (int(oid), kind, calls == "t") for oid, kind, calls in await connection.execute(_BENEATH, (facts.table.oid,))
