@@ -21,7 +21,7 @@ class Names:
         name = next(
             name
             for name in _near(wanted)
-            if name not in COLUMN_TYPES and not any(clashes([*self.enums, name], self.sources))
+            if name not in COLUMN_TYPES and not any(clashes([*self.enums, name], dict.fromkeys(self.sources, ())))
         )
         self.enums.append(name)
         return name
@@ -30,7 +30,9 @@ class Names:
         """A name for a source: the relation's own, with its schema's before it unless that is the usual one."""
         usual = relation.schema in (None, "public")
         wanted = relation.name if usual else f"{relation.schema}_{relation.name}"
-        name = next(name for name in _near(wanted) if not any(clashes(self.enums, [*self.sources, name])))
+        name = next(
+            name for name in _near(wanted) if not any(clashes(self.enums, dict.fromkeys([*self.sources, name], ())))
+        )
         self.sources.append(name)
         return name
 

@@ -84,7 +84,7 @@ def _enum(name: str, listed: str) -> EnumType:
         raise UsageError(f"-e {quoted(name)} can't be a name: {reason}")
     if name in COLUMN_TYPES:
         raise UsageError(f"-e {name}: a column type has that name")
-    if problem := next(clashes([name], []), None):
+    if problem := next(clashes([name], {}), None):
         raise UsageError(f"-e {name} {problem[1]}")
     values = [value.strip() for value in listed.split(",")]
     for value in values:

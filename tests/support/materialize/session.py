@@ -220,9 +220,7 @@ class Session:
             self.connection.send(wire.parameter_status(*report))
         self._complete("SET" if statement.value is not None else "RESET")
 
-    def _read_catalog(
-        self, statement: sql.ShowColumns | sql.Select | sql.SelectOid | sql.SelectRelations
-    ) -> None:
+    def _read_catalog(self, statement: sql.ShowColumns | sql.Select | sql.SelectOid | sql.SelectRelations) -> None:
         if isinstance(statement, sql.ShowColumns | sql.SelectOid):
             relation = self.world.resolve(statement.name)
             self._begin_read("SELECT")
