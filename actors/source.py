@@ -143,9 +143,10 @@ class SourceActor(LoopActor):
     def on_failure(self, *_error: object) -> None:
         self._memory.roll_back()
         self.on_stop()
-        for subscription in self._waiting:
-            self._refuse(subscription, f"source {self.source.name} failed; subscribe again")
+        waiting = list(self._waiting)
         self._waiting.clear()
+        for subscription in waiting:
+            self._refuse(subscription, f"source {self.source.name} failed; subscribe again")
 
     def after_turn(self) -> None:
         self._flush()
@@ -513,9 +514,10 @@ class SourceActor(LoopActor):
             self._linger_if_unused()
 
     def _refuse_all(self) -> None:
-        for subscription in self._waiting:
-            self._refuse(subscription, self._unavailable())
+        waiting = list(self._waiting)
         self._waiting.clear()
+        for subscription in waiting:
+            self._refuse(subscription, self._unavailable())
         self._fail_questions(self._unavailable())
         looking, self._looking = self._looking, {}
         for future in looking.values():
