@@ -178,7 +178,7 @@ class ConnectionActor(LoopActor):
     @handles(Refused)
     def _on_refused(self, message: Refused) -> None:
         if self._forget(message.subscription):
-            self._protocol.send_error(message.subscription.operation_id, [unavailable(message.message)])
+            self._protocol.send_error(message.subscription.operation_id, [unavailable(message.message, message.code)])
 
     @handles(FrameReceived)
     def _on_frame(self, message: FrameReceived) -> None:
@@ -366,9 +366,9 @@ class ConnectionActor(LoopActor):
         }
 
 
-def unavailable(text: str) -> dict[str, Any]:
+def unavailable(text: str, code: str = UNAVAILABLE) -> dict[str, Any]:
     """A GraphQL error: the source can't be served now."""
-    return {"message": text, "extensions": {"code": UNAVAILABLE}}
+    return {"message": text, "extensions": {"code": code}}
 
 
 def too_many_operations(limit: int) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class SourceActor(LoopActor):
         self._reload: Reload | None = None
         self._relation: str | None = None
         self._failures = 0
-        self._waiting: dict[Subscription, None] = {}
+        self._waiting = memory.waiting
         self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
         self._looking: dict[Watch, asyncio.Future[bool]] = {}
         """Whom to tell that their first rows have been looked at."""
@@ -143,7 +143,9 @@ class SourceActor(LoopActor):
     def on_failure(self, *_error: object) -> None:
         self._memory.roll_back()
         self.on_stop()
-        for subscription in self._waiting:
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        for subscription in waiting:
             self._refuse(subscription, f"source {self.source.name} failed; subscribe again")
 
     def after_turn(self) -> None:
@@ -232,8 +234,7 @@ class SourceActor(LoopActor):
         for start in range(0, len(rows), SLICE_ROWS):
             self._memory.look_at(watch, rows[start : start + SLICE_ROWS], timestamp, fire=fire)
             await asyncio.sleep(0)
-        del self._memory.unseen[watch]
-        watch.looked = True
+        self._memory.finish_look(watch, timestamp)
         self._flush()
         return True
 
@@ -513,7 +514,8 @@ class SourceActor(LoopActor):
             self._linger_if_unused()
 
     def _refuse_all(self) -> None:
-        waiting, self._waiting = self._waiting, {}
+        waiting = list(self._waiting)
+        self._waiting.clear()
         for subscription in waiting:
             self._refuse(subscription, self._unavailable())
         self._fail_questions(self._unavailable())

@@ -43,6 +43,7 @@ class SourceMemory:
 
     `views` and `watches` are of those who follow the database's columns alone; everybody else belongs to the audience
     of a derivation, which is there from the first of them to the last.
+    `waiting` are subscriptions for which there are no rows yet; they belong to the actor that runs.
     `unseen` are watches that have not looked at any rows, for there are none yet; with whether rows that match are to
     fire.
     """
@@ -52,6 +53,7 @@ class SourceMemory:
     audiences: dict[Derivation, Audience] = field(default_factory=dict)
     watches: Watches = field(init=False)
     unseen: dict[Watch, bool] = field(default_factory=dict)
+    waiting: dict[Subscription, None] = field(default_factory=dict)
     undelivered: list[Delta] = field(default_factory=list)
     timestamp_delivered: int | None = None
     relation: str | None = None
@@ -185,6 +187,15 @@ class SourceMemory:
             audience = self.audiences[watch.derivation]
             extended = ((key, audience.derived.extended(row)) for key, row in keyed)
             audience.watches.look_at(watch, extended, timestamp, fire=fire)
+
+    def finish_look(self, watch: Watch, timestamp: int) -> None:
+        """All rows that were there before a watch have been looked at."""
+        watches = self._watches_of(watch)
+        assert watches is not None
+        source = self.cache.source if watch.derivation is None else self.cache.source.extended
+        gone = [(key, source.row_of(key)) for key in watch.carried if key not in self.cache.rows]
+        watches.finish_look(watch, gone, timestamp)
+        del self.unseen[watch]
 
     def forget(self) -> None:
         """The rows are not kept any more."""

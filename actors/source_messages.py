@@ -7,6 +7,7 @@ import enum
 from dataclasses import dataclass
 
 from tycostream.filters import Filter, KeyLookup
+from tycostream.graphql.errors import UNAVAILABLE
 from tycostream.model import Event, Key, Row
 from tycostream.triggers.watches import Watch
 from tycostream.views import Delivery, Derivation, SnapshotReader, Subscription
@@ -140,10 +141,11 @@ class CrossingsWait:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """To the connection: the subscription can't be served."""
+    """To the connection: the subscription can't be served, or no longer; with the code that its client is told."""
 
     subscription: Subscription
     message: str
+    code: str = UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)

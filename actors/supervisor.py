@@ -166,8 +166,15 @@ class Supervisor(LoopActor):
 
     @handles(StopChild)
     def _stop_child(self, message: StopChild) -> asyncio.Future[None] | None:
-        child = self._children.pop((message.kind, message.name), None)
-        return self.spawn(stop_actor(child.ref)) if child is not None and child.ref is not None else None
+        name = (message.kind, message.name)
+        child = self._children.pop(name, None)
+        if message.kind == "source":
+            self._board.states.pop(message.name, None)
+        if child is None or child.ref is None:
+            return None
+        if self._directory.get(name) == child.ref:  # whoever looks for it from now on does not find it
+            del self._directory[name]
+        return self.spawn(stop_actor(child.ref))
 
     def _run(self, child: Child) -> ActorRef[Any]:
         assert child.make is not None

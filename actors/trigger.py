@@ -19,7 +19,6 @@ from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import CrossingsWait, StartWatch
 from actors.trigger_memory import TriggerMemory, utc_now
 from tycostream.triggers import EventType, Outcome, WebhookEvent
-from tycostream.triggers.definition import OnCreate
 from tycostream.triggers.status import Outlet
 from tycostream.triggers.watches import Crossing, Happening
 
@@ -73,7 +72,7 @@ class TriggerActor(LoopActor):
         """Ask the source until it has heard. What it has heard is in its memory, which goes to each of its successors;
         a message that it had not handled when it failed is lost."""
         definition = self._memory.definition
-        question = StartWatch(self._memory.watch, definition.on_create is OnCreate.FIRE_EXISTING)
+        question = StartWatch(self._memory.watch, self._memory.fire_existing)
         wait, longest = RETRY_SECONDS
         while True:
             source = self._directory.get(("source", definition.source.name))
@@ -96,32 +95,39 @@ class TriggerActor(LoopActor):
 
     @handles(CrossingsWait)
     def _hand_on(self, _message: CrossingsWait) -> None:
-        crossings = self._memory.watch.crossings
-        for _ in range(min(CROSSINGS_AT_A_TIME, len(crossings))):
-            self._hand(crossings[0])
-            crossings.popleft()
-        if crossings:
+        if hand_on(self._memory, self._outlet):
             tell(self.actor_ref, CrossingsWait())
-
-    def _hand(self, crossing: Crossing) -> None:
-        memory = self._memory
-        moment = utc_now()
-        event = self._event(crossing, moment)
-        # Nothing below fails
-        told = memory.telling.decide(crossing, self.dispatcher.loop.time())
-        memory.count(crossing, moment, told=told)
-        if told:
-            self._outlet.send(event)
-
-    def _event(self, crossing: Crossing, moment: datetime) -> WebhookEvent:
-        memory, definition = self._memory, self._memory.definition
-        event_type = _EVENT_TYPES[crossing.happening]
-        identity, body = memory.payload.write(event_type, crossing.row, crossing.timestamp, moment)
-        order = (definition.source.name, definition.name, crossing.key)
-        return WebhookEvent(definition.url, body, identity, order, memory, ended)
 
     def details(self) -> dict[str, Any]:
         return described(self._memory, self._outlet)
+
+
+def hand_on(memory: TriggerMemory, outlet: Outlet) -> bool:
+    """Hand some of the crossings that wait to the courier. Returns whether more wait."""
+    crossings = memory.watch.crossings
+    now = asyncio.get_running_loop().time()
+    for _ in range(min(CROSSINGS_AT_A_TIME, len(crossings))):
+        _hand(memory, outlet, crossings[0], now)
+        crossings.popleft()
+    return bool(crossings)
+
+
+def _hand(memory: TriggerMemory, outlet: Outlet, crossing: Crossing, now: float) -> None:
+    moment = utc_now()
+    event = _event(memory, crossing, moment)
+    # Nothing below fails
+    told = memory.telling.decide(crossing, now)
+    memory.count(crossing, moment, told=told)
+    if told:
+        outlet.send(event)
+
+
+def _event(memory: TriggerMemory, crossing: Crossing, moment: datetime) -> WebhookEvent:
+    definition = memory.definition
+    event_type = _EVENT_TYPES[crossing.happening]
+    identity, body = memory.payload.write(event_type, crossing.row, crossing.timestamp, moment)
+    order = (definition.source.name, definition.name, crossing.key)
+    return WebhookEvent(definition.url, body, identity, order, memory, ended)
 
 
 def ended(_event: WebhookEvent, _outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from tycostream.graphql.encoding import encoder
 from tycostream.model import Key
 from tycostream.triggers import Payload
-from tycostream.triggers.definition import TriggerDefinition
+from tycostream.triggers.definition import OnCreate, TriggerDefinition
 from tycostream.triggers.status import Outlet, TriggerStatus
 from tycostream.triggers.telling import Telling
 from tycostream.triggers.watches import Crossing, Happening, Watch
@@ -23,7 +23,8 @@ def utc_now() -> datetime:
 
 @dataclass(eq=False, slots=True)
 class TriggerMemory:
-    """One trigger. Whose events are whose, the courier tells by this object.
+    """One trigger. Whose events are whose, the courier tells by this object, which is the trigger for as long as it is
+    there, also where another source takes the place of its own (`move_to`).
 
     `settled` is set once its source has looked at the rows that were there, or has said that there are none for now.
     """
@@ -33,6 +34,7 @@ class TriggerMemory:
     telling: Telling = field(init=False)
     payload: Payload = field(init=False)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
+    fire_existing: bool = field(init=False)
     created_at: datetime = field(default_factory=utc_now)
     updated_at: datetime = field(init=False)
     last_fired_at: datetime | None = None
@@ -41,11 +43,31 @@ class TriggerMemory:
     suppressed: int = 0
 
     def __post_init__(self) -> None:
-        definition = self.definition
-        self.watch = Watch(definition.rule, definition.derivation)
-        self.telling = Telling(definition.cooldown)
-        self.payload = Payload(definition.shape, definition.name, encoder, definition.fields)
+        self.telling = Telling(self.definition.cooldown)
         self.updated_at = self.created_at
+        self.fire_existing = self.definition.on_create is OnCreate.FIRE_EXISTING
+        self._watch_for(self.definition)
+
+    def _watch_for(self, definition: TriggerDefinition) -> None:
+        self.definition = definition
+        self.watch = Watch(definition.rule, definition.derivation)
+        self.payload = Payload(definition.shape, definition.name, encoder, definition.fields)
+
+    def move_to(self, definition: TriggerDefinition) -> None:
+        """Go on with this definition, which is the same but for its source.
+
+        Rows that are fired stay so, or clear, once the rows have been looked at; with another key, where old keys say
+        nothing, rows that match count as fired, as when a trigger is created.
+        """
+        before, old = self.watch, self.definition.source
+        self._watch_for(definition)
+        if old.primary_key != definition.source.primary_key:
+            self.fire_existing = self.fire_existing and not before.looked
+        elif before.looked:
+            self.watch.carried = frozenset(before.fired)
+            self.fire_existing = True
+        else:
+            self.watch.carried = before.carried
 
     def count(self, crossing: Crossing, moment: datetime, *, told: bool) -> None:
         """A crossing has been handed on, or kept."""

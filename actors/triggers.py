@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from weakref import WeakSet
 
 import pykka
 from pykka import ActorRef
@@ -19,12 +20,12 @@ from pykka import ActorRef
 from actors.runtime import Dispatcher, tell
 from actors.source_messages import ShowRow, StopWatch
 from actors.supervisor import Restart, StartChild, StopChild
-from actors.trigger import TriggerActor, ended
+from actors.trigger import TriggerActor, ended, hand_on
 from actors.trigger_memory import TriggerMemory, utc_now
 from tycostream.model import Row, Source
 from tycostream.triggers import EventType, TargetPolicy, WebhookEvent
 from tycostream.triggers.codes import Code, TriggerError
-from tycostream.triggers.definition import define, some_of
+from tycostream.triggers.definition import define, define_again, some_of
 from tycostream.triggers.status import Outlet, TriggerStatus
 
 log = logging.getLogger("tycostream.trigger")
@@ -49,6 +50,7 @@ class TriggerRegistry:
         self._config = config
         self._directory = directory
         self._triggers: dict[Source, dict[str, TriggerMemory]] = {}
+        self._past: WeakSet[Source] = WeakSet()
         self._total = 0
         self._tests = count(1)
         self._supervisor: ActorRef[Any]
@@ -75,6 +77,7 @@ class TriggerRegistry:
 
     async def create(self, source: Source, wish: Mapping[str, Any]) -> TriggerStatus:
         """Start a trigger. Whatever changes after this has returned can fire it, unless its source has no rows yet."""
+        self._require_current(source)
         definition = define(source, wish, self._config.policy)
         mine = self._triggers.setdefault(source, {})
         if definition.name in mine:
@@ -134,9 +137,58 @@ class TriggerRegistry:
         self._outlet.send(WebhookEvent(definition.url, marked, identity, order, memory, ended))
         return memory.status(self._outlet)
 
+    # When the schema file changes
+
+    async def pause(self, source: Source) -> None:
+        """Stop the actors of the source's triggers. What has crossed until now goes to the webhooks; the source's actor
+        has stopped, so that nothing more does."""
+        for memory in list(self._triggers.get(source, {}).values()):
+            await self._stop_actor(memory)
+            try:
+                while True:
+                    if not hand_on(memory, self._outlet):
+                        break
+                    await asyncio.sleep(0)
+            except Exception:  # what makes its actor fail, too
+                log.exception("trigger %s: %d crossings are lost", _child_name(memory), len(memory.watch.crossings))
+
+    def move(self, source: Source, successor: Source | None) -> list[TriggerMemory]:
+        """The source is no more: its triggers go on with its successor, where there is one that they fit. Returns those
+        that have to be started (`resume`) or ended."""
+        self._past.add(source)
+        mine = self._triggers.pop(source, {})
+        for name, memory in mine.items():
+            try:
+                if successor is None:
+                    raise TriggerError(Code.UNAVAILABLE, "its source is not in the schema file any more")
+                memory.move_to(define_again(memory.definition, successor, self._config.policy))
+            except TriggerError as error:
+                log.warning("trigger %s ends: %s", _child_name(memory), error)
+                memory.watch.ended = True
+                self._total -= 1
+            else:
+                self._triggers.setdefault(memory.definition.source, {})[name] = memory
+        return list(mine.values())
+
+    async def resume(self, memories: Iterable[TriggerMemory]) -> None:
+        """Start the actors of triggers that have moved, and forget those that have ended."""
+        for memory in memories:
+            await self._stop_actor(memory)  # that of one that was created since `pause`
+            if memory.watch.ended:
+                await self._end(memory)
+            else:
+                await self._run(memory)
+
     # Within
 
+    def _require_current(self, source: Source) -> None:
+        """A request that was prepared before the schema file changed comes too late."""
+        if source in self._past:
+            message = f"source {source.name} has changed meanwhile; ask again"
+            raise TriggerError(Code.UNAVAILABLE, message)
+
     def _existing(self, source: Source, name: str) -> TriggerMemory:
+        self._require_current(source)
         mine = self._triggers.get(source, {})
         if (memory := mine.get(name)) is not None:
             return memory
@@ -145,7 +197,7 @@ class TriggerRegistry:
 
     def _drop(self, memory: TriggerMemory) -> None:
         definition = memory.definition
-        mine = self._triggers[definition.source]
+        mine = self._triggers.get(definition.source, {})
         if mine.get(definition.name) is memory:
             del mine[definition.name]
             self._total -= 1
@@ -153,13 +205,16 @@ class TriggerRegistry:
     async def _end(self, memory: TriggerMemory) -> None:
         memory.watch.ended = True
         memory.settled.set()
-        with suppress(pykka.ActorDeadError):  # then the service is being stopped, and with it everything
-            await self._supervisor.ask(StopChild(KIND, _child_name(memory)), block=False)
+        await self._stop_actor(memory)
         running = self._directory.get(("source", memory.definition.source.name))
         if running is not None:  # else its successor sees that the watch has ended
             tell(running, StopWatch(memory.watch))
         self._outlet.forget(memory)
-        log.info("trigger %s: deleted", _child_name(memory))
+        log.info("trigger %s: ended", _child_name(memory))
+
+    async def _stop_actor(self, memory: TriggerMemory) -> None:
+        with suppress(pykka.ActorDeadError):  # then the service is being stopped, and with it everything
+            await self._supervisor.ask(StopChild(KIND, _child_name(memory)), block=False)
 
     async def _run(self, memory: TriggerMemory) -> None:
         def make(_supervisor: ActorRef[Any]) -> ActorRef[Any]:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tycostream.app import MakeDriver, Service, tune_collector
+from tycostream.app import MakeDriver, Service
 from tycostream.databases.driver import Ready
 from tycostream.model import Event, Position, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source
+from tycostream.serving import tune_collector
 from tycostream.settings import load_schema, load_settings
 
 SCHEMA = """

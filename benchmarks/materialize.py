@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Meter, Result, cpu_seconds, resident_mib
-from tycostream.app import Service, connection_parameters, tune_collector
+from tycostream.app import Service
 from tycostream.databases.connection import opened
 from tycostream.databases.materialize.subscribe import subscribe_statement
 from tycostream.model import Source
+from tycostream.serving import tune_collector
 from tycostream.settings import load_schema, load_settings
+from tycostream.wiring import connection_parameters
 
 SCHEMA = """
 sources:

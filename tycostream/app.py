@@ -4,21 +4,20 @@ down in the opposite order."""
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pykka
+from graphql import GraphQLSchema
 from pykka import ActorRef
 from tornado.httpserver import HTTPServer
 
 from actors.connection import (
+    CloseConnection,
     ConnectionActor,
     ConnectionConfig,
     FrameReceived,
@@ -29,27 +28,30 @@ from actors.feed import FeedActor, FeedHandle
 from actors.runtime import Dispatcher, loop_actor, stop_actor, tell
 from actors.source import SourceActor, SourceConfig
 from actors.source_memory import SourceMemory
-from actors.source_messages import ReadRows, SourceUnavailableError
-from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChildren, Supervisor
+from actors.source_messages import ReadRows, Refused, SourceUnavailableError
+from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChild, StopChildren, Supervisor
 from actors.triggers import RegistryConfig, TriggerRegistry
 from tycostream import model
-from tycostream.databases.connection import SESSION_OPTIONS, AsyncConnection, ConnectionParameters, opened
-from tycostream.databases.driver import DatabaseError, Driver
+from tycostream.databases.connection import ConnectionParameters
+from tycostream.databases.driver import Driver
 from tycostream.databases.embedded import EmbeddedPostgres
-from tycostream.databases.hosts import Address, Hosts
-from tycostream.databases.materialize import MaterializeDriver, session_options
+from tycostream.databases.materialize import MaterializeDriver
 from tycostream.databases.postgres import Intervals, PostgresDriver
 from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql import Engine, Limits, UnavailableError
-from tycostream.logs import configure_logging
+from tycostream.graphql.errors import SCHEMA_CHANGED, SOURCE_REMOVED
+from tycostream.graphql.schema import build_schema
 from tycostream.model import Catalog, Row
-from tycostream.settings import Problem, Settings, SettingsError
-from tycostream.triggers import Courier, CourierConfig, Patience, Schedule, TargetPolicy
+from tycostream.reload import Changeover, compare
+from tycostream.settings import Settings
+from tycostream.triggers import Courier, TargetPolicy
 from tycostream.views import RowCache
 from tycostream.web.application import Services, WebConfig, listen, make_application
+from tycostream.web.close_codes import CloseCode
 from tycostream.web.graphql_handler import Inbox
-from tycostream.web.health import ServiceStatus, SourceStatus
+from tycostream.web.health import SchemaStatus, ServiceStatus, SourceStatus
 from tycostream.web.transport import ConnectionInfo, SocketTransport
+from tycostream.wiring import connection_parameters, courier_config, embedded_database, require_supported
 
 log = logging.getLogger("tycostream")
 
@@ -57,8 +59,6 @@ STOP_ORDER = ("connection", "trigger", "source", "feed")
 FEED = "postgres"
 INBOX_FRAMES = 64
 """Frames of one client that wait for its actor before no more are read from its socket."""
-
-SUPPORTED = ("materialize", "postgres", "embedded")
 
 MakeDriver = Callable[[model.Source], Driver]
 
@@ -83,6 +83,9 @@ class Service:
         self._courier: Courier | None = None
         self._server: HTTPServer | None = None
         self._stopping = False
+        self._make_driver: MakeDriver
+        self._memories: dict[str, SourceMemory] = {}
+        self._schema = SchemaStatus(time.time())
         limits, webhooks = settings.limits, settings.webhooks
         self._policy = TargetPolicy(webhooks.allow, webhooks.deny)
         wait = settings.sources.query_timeout_seconds
@@ -98,15 +101,24 @@ class Service:
             self._supervisor = Supervisor.start(self._board, self._directory)
             self._courier = Courier(courier_config(self.settings, self._policy))
             self._triggers.open(self._supervisor, self._courier)
-            await self._start_sources(await self._start_database())
+            self._make_driver = await self._start_database()
+            for source in self.catalog.sources.values():
+                await self._start_source(source)
             self._listen()
         except BaseException:
             await self.stop()
             raise
 
-    async def stop(self) -> None:
-        """Tell every client, close every cursor, deliver what waits, and end. Takes SHUTDOWN_SECONDS at most."""
+    async def stop(self, *, restarting: bool = False) -> None:
+        """Tell every client, close every cursor, deliver what waits, and end. Takes SHUTDOWN_SECONDS at most.
+
+        `restarting`: clients are told that they can come back at once.
+        """
         self._stopping = True
+        if restarting:
+            for (kind, _name), connection in self._directory.items():
+                if kind == "connection":
+                    tell(connection, CloseConnection(CloseCode.SERVICE_RESTART))
         if self._server is not None:
             self._server.stop()
         within = self.settings.limits.shutdown_seconds
@@ -156,7 +168,7 @@ class Service:
 
         return make_driver
 
-    async def _start_sources(self, make_driver: MakeDriver) -> None:
+    async def _start_source(self, source: model.Source) -> None:
         sources = self.settings.sources
         config = SourceConfig(
             eager=sources.start == "eager",
@@ -164,16 +176,19 @@ class Service:
             retry_min=sources.reconnect_min_ms / 1000,
             retry_max=sources.reconnect_max_ms / 1000,
         )
+        memory = self._memories[source.name] = SourceMemory(RowCache(source))
 
-        for source in self.catalog.sources.values():
-            memory = SourceMemory(RowCache(source))
+        def make_source(supervisor: ActorRef[Any]) -> ActorRef[Any]:
+            return SourceActor.start(source, self._make_driver, config, memory, supervisor)
 
-            def make_source(
-                supervisor: ActorRef[Any], source: model.Source = source, memory: SourceMemory = memory
-            ) -> ActorRef[Any]:
-                return SourceActor.start(source, make_driver, config, memory, supervisor)
+        await self._start_child(StartChild("source", source.name, make_source, Restart()))
 
-            await self._start_child(StartChild("source", source.name, make_source, Restart()))
+    async def _stop_source(self, source: model.Source) -> None:
+        """Stop its actor, and hand on what its triggers have to tell. Its subscriptions are left in its memory."""
+        assert self._supervisor is not None
+        await self._supervisor.ask(StopChild("source", source.name), block=False)
+        self._memories[source.name].roll_back()
+        await self._triggers.pause(source)
 
     async def _start_child(self, order: StartChild) -> None:
         assert self._supervisor is not None
@@ -191,6 +206,41 @@ class Service:
         )
         services = Services(self._engine, self._open_connection, self.status, self.actors)
         self._server, self.port = listen(make_application(services, config), config, service.port, service.host)
+
+    # When the schema file changes
+
+    async def apply(self, catalog: Catalog) -> Changeover:
+        """Serve another catalog from now on. Who uses a source that stays the same notices nothing."""
+        change = compare(self.catalog, catalog)
+        if not change.empty:
+            change.describe()
+            schema = await asyncio.to_thread(build_schema, change.catalog)
+            await self._change_over(change, schema)
+        self._schema = SchemaStatus(time.time())
+        return change
+
+    def keep(self, error: str) -> None:
+        """The schema file can't be used, for this reason: what is served goes on being served."""
+        self._schema = SchemaStatus(self._schema.loaded_at, error)
+
+    async def _change_over(self, change: Changeover, schema: GraphQLSchema) -> None:
+        """The old sources end first, and clients are told last: one that comes back at once finds the new source."""
+        for source in change.ended:
+            await self._stop_source(source)
+        # In one step, so that no request is planned for one source and meets another
+        self.catalog = change.catalog
+        self._engine.adopt(change.catalog, schema)
+        left = [(source, self._memories.pop(source.name)) for source in change.ended]
+        triggers = [one for source in change.ended for one in self._triggers.move(source, change.changed.get(source))]
+        for source in change.started:
+            await self._start_source(source)
+        await self._triggers.resume(triggers)
+        for source, memory in left:
+            code, text = SOURCE_REMOVED, f"there is no source {source.name} any more"
+            if source in change.changed:
+                code, text = SCHEMA_CHANGED, f"source {source.name} is not what it was; subscribe again"
+            for subscription in (*memory.subscriptions(), *memory.waiting):
+                tell(subscription.connection, Refused(subscription, text, code))
 
     # What the web server is handed
 
@@ -217,7 +267,7 @@ class Service:
             for name in self.catalog.sources
             if (state := told.get(name)) is not None
         )
-        return ServiceStatus(ready=not self._stopping, sources=sources)
+        return ServiceStatus(ready=not self._stopping, sources=sources, schema=self._schema)
 
     async def actors(self, kind: str | None = None, urn: str | None = None) -> Sequence[dict[str, Any]]:
         """What every actor does; see `web.debug`."""
@@ -238,6 +288,8 @@ class Service:
     async def _read(self, condition: Filter, lookup: KeyLookup | None = None) -> list[Row]:
         name = condition.source.name
         source = self._directory.get(("source", name))
+        if self.catalog.sources.get(name) is not condition.source:
+            raise UnavailableError(f"source {name} has changed meanwhile; ask again")
         if source is None:
             raise UnavailableError(f"source {name} is being restarted; ask again")
         within = self.settings.sources.query_timeout_seconds
@@ -280,107 +332,3 @@ async def _handled(ref: ActorRef[Any], text: str) -> None:
 
 async def _reply(future: pykka.Future[Any]) -> Any:
     return await future
-
-
-def require_supported(settings: Settings) -> None:
-    """Raises SettingsError for a kind of database that there is no driver for."""
-    if settings.database.type not in SUPPORTED:
-        message = f"{settings.database.type} is not supported yet; {' and '.join(SUPPORTED)} are"
-        raise SettingsError([Problem("DATABASE_TYPE", message)])
-
-
-def connection_parameters(settings: Settings) -> ConnectionParameters:
-    """How to reach the database that the settings name; of no meaning for the embedded one."""
-    database = settings.database
-    options = session_options(database.cluster) if database.type == "materialize" else SESSION_OPTIONS
-    addresses = [Address(*address) for address in database.addresses]
-    hosts = Hosts(addresses) if len(addresses) > 1 else None
-    host, port = addresses[0].host, addresses[0].port
-    return ConnectionParameters(host, port, database.user, database.password, database.name, options, hosts)
-
-
-def courier_config(settings: Settings, policy: TargetPolicy) -> CourierConfig:
-    """How webhooks are called."""
-    hooks = settings.webhooks
-    return CourierConfig(
-        policy=policy,
-        patience=Patience(connect=hooks.connect_seconds, request=hooks.timeout_seconds),
-        schedule=Schedule(
-            attempts=hooks.attempts,
-            least=hooks.retry_min_ms / 1000,
-            most=hooks.retry_max_ms / 1000,
-            max_age=hooks.max_age_seconds,
-        ),
-        concurrency=hooks.concurrency,
-        concurrency_per_endpoint=hooks.concurrency_per_endpoint,
-        queue=hooks.queue,
-        queue_per_endpoint=hooks.queue_per_endpoint,
-    )
-
-
-def embedded_database(settings: Settings) -> EmbeddedPostgres:
-    """The embedded database that the settings describe. Raises DatabaseError where its initial SQL can't be read."""
-    init = settings.database.embedded_init
-    try:
-        init_sql = Path(init).read_text(encoding="utf-8") if init is not None else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatabaseError(f"EMBEDDED_INIT: {init} can't be read: {error}", permanent=True) from None
-    return EmbeddedPostgres(settings.database.embedded_path, init_sql)
-
-
-@asynccontextmanager
-async def database_connection(settings: Settings) -> AsyncIterator[AsyncConnection]:
-    """A connection to the database that the settings name; the embedded one runs for so long.
-
-    Raises SettingsError for a kind that there is no driver for, and DatabaseError.
-    """
-    require_supported(settings)
-    embedded = embedded_database(settings) if settings.database.type == "embedded" else None
-    try:
-        parameters = await embedded.start() if embedded is not None else connection_parameters(settings)
-        async with opened(parameters) as connection:
-            yield connection
-    finally:
-        if embedded is not None:
-            await embedded.stop()
-
-
-def tune_collector() -> None:
-    """Keep the garbage collector from stopping the loop.
-
-    Rows are tuples of text, which it does not track; what is there at start stays for ever. With the default thresholds
-    a service that caches 300,000 rows had pauses of 15 ms at the 99th percentile, with these about 1 ms.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
-
-
-async def serve(
-    settings: Settings, catalog: Catalog, *, started: Callable[[Service], Awaitable[None]] | None = None
-) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the process's exit code. `started` runs beside the service."""
-    configure_logging(settings.service.log_level)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    service = Service(settings, catalog)
-    try:
-        await service.start()
-    except DatabaseError as error:
-        log.error("can't start: %s%s", error, f" ({error.hint})" if error.hint else "")
-        return 1
-    except OSError as error:
-        log.error("can't listen on port %d: %s", settings.service.port, error.strerror or error)
-        return 1
-    tune_collector()
-    log.info("serving %s at http://localhost:%d/graphql", ", ".join(catalog.sources), service.port)
-    companion = asyncio.ensure_future(started(service)) if started is not None else None
-    await stop.wait()
-    log.info("stopping")
-    if companion is not None:
-        companion.cancel()
-        await asyncio.gather(companion, return_exceptions=True)
-    await service.stop()
-    return 0

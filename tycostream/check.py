@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tycostream.app import database_connection
 from tycostream.databases import materialize, postgres
 from tycostream.databases.connection import AsyncConnection
 from tycostream.databases.driver import DatabaseError
 from tycostream.model import Catalog, Source
 from tycostream.settings import Settings
+from tycostream.wiring import database_connection
 
 
 async def check_database(settings: Settings, catalog: Catalog) -> int:

@@ -23,7 +23,10 @@ EXIT_CONFIGURATION = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code: 0 fine, 1 failed, 2 the configuration has to be mended."""
-    parsed = make_parser().parse_args(arguments)
+    parser = make_parser()
+    parsed = parser.parse_args(arguments)
+    if parsed.reload and parsed.run is not _serve:
+        parser.error("--reload is for serving: it stands without a command")
     try:
         code: int = parsed.run(parsed)
         sys.stdout.flush()
@@ -60,6 +63,11 @@ def make_parser() -> argparse.ArgumentParser:
         "Settings come from environment variables and .env: see docs/configuration.md.",
     )
     parser.add_argument("--version", action="version", version=f"tycostream {__version__}", help="print the version")
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="serve a changed schema file without a restart, and start again when tycostream's own code has changed",
+    )
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_check(commands)
@@ -167,11 +175,15 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--port", type=int, default=None, help="the port to listen on (default: GRAPHQL_PORT or 4000)")
 
 
-def _serve(_arguments: argparse.Namespace) -> int:
-    from tycostream.app import serve
+def _serve(arguments: argparse.Namespace) -> int:
+    from tycostream.reload.restart import start_again
+    from tycostream.serving import RESTART, serve
 
     settings, catalog = _configuration()
-    return asyncio.run(serve(settings, catalog))
+    code = asyncio.run(serve(settings, catalog, reload=arguments.reload))
+    if code == RESTART:
+        start_again()
+    return code
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +19,11 @@ class Fail:
     pass
 
 
+@dataclass(frozen=True)
+class Wait:
+    gate: asyncio.Event
+
+
 class Child(LoopActor):
     stopped: ClassVar[list[str]] = []
 
@@ -31,6 +37,10 @@ class Child(LoopActor):
     @handles(Fail)
     def fail(self, _message: Fail) -> None:
         raise ValueError("on purpose")
+
+    @handles(Wait)
+    async def wait(self, message: Wait) -> None:
+        await message.gate.wait()
 
     def details(self) -> dict[str, Any]:
         return {"named": self.named}
@@ -129,6 +139,22 @@ async def test_a_child_that_waits_to_be_started_again_can_be_ended() -> None:
     assert [known["state"] for known in await house.listed(kind="trigger")] == ["restarting"]
     await house.ref.ask(StopChild("trigger", "one"), block=False)
     assert await house.listed(kind="trigger") == []
+    await stop_actor(house.ref)
+
+
+async def test_who_is_to_end_is_found_no_more_while_it_is_busy() -> None:
+    house = House()
+    gate = asyncio.Event()
+    first = await house.start("source", Restart())
+    house.ref.tell(SourceStateChanged("one", State.LIVE, None, 1.0))
+    tell(first, Wait(gate))
+    stopping = house.ref.ask(StopChild("source", "one"), block=False)
+    await until(lambda: not house.directory)
+    assert first.is_alive()
+    assert house.board.states == {}
+    gate.set()
+    await stopping
+    assert not first.is_alive()
     await stop_actor(house.ref)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tornado.websocket import websocket_connect
 
-from tycostream.app import Service, serve
+from tycostream.app import Service
 from tycostream.databases.connection import AsyncConnection, opened
+from tycostream.serving import serve
 from tycostream.settings import load_schema, load_settings
 
 PRICE_SECONDS = 0.25

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from graphql import (
     FieldNode,
     GraphQLError,
+    GraphQLSchema,
     OperationType,
     get_argument_values,
     get_variable_values,
@@ -51,13 +52,18 @@ class Engine:
     def __init__(
         self, catalog: Catalog, limits: Limits, rows: RowReader, triggers: TriggerService | None = None
     ) -> None:
-        self.schema = build_schema(catalog)
-        self._sources = catalog.sources
-        self._by_key = {by_key_name(source): source for source in catalog.sources.values()}
         self._limits = limits
         self._rows = rows
         self._triggers = triggers
-        self._documents = Documents(self.schema, limits)
+        self.adopt(catalog, build_schema(catalog))
+
+    def adopt(self, catalog: Catalog, schema: GraphQLSchema) -> None:
+        """From now on requests are prepared against this catalog, whose schema it is. What has been prepared stays what
+        it is."""
+        self.schema = schema
+        self._sources = catalog.sources
+        self._by_key = {by_key_name(source): source for source in catalog.sources.values()}
+        self._documents = Documents(schema, self._limits)
         self._constant: WeakKeyDictionary[Document, SubscriptionPlan | PreparedQuery] = WeakKeyDictionary()
         self._selections: WeakValueDictionary[tuple[object, ...], Selection] = WeakValueDictionary()
 
@@ -78,7 +84,7 @@ class Engine:
 
     async def execute(self, prepared: PreparedQuery) -> dict[str, object]:
         """The response: `data`, and `errors` where there are any."""
-        return await execute_query(self.schema, self._rows, self._triggers, prepared)
+        return await execute_query(self._rows, self._triggers, prepared)
 
     def _plan(self, document: Document, variables: dict[str, Any]) -> SubscriptionPlan | PreparedQuery:
         operation = document.operation
@@ -96,7 +102,9 @@ class Engine:
         if operation.operation is OperationType.QUERY:
             rows = [self._plan_rows(document, key, nodes, values, variables) for key, nodes in fields.items()]
         name = operation.name.value if operation.name else None
-        return PreparedQuery(document.tree, name, variables, tuple(fields), tuple(plan for plan in rows if plan))
+        return PreparedQuery(
+            self.schema, document.tree, name, variables, tuple(fields), tuple(plan for plan in rows if plan)
+        )
 
     def _plan_subscription(
         self, document: Document, key: str, nodes: list[FieldNode], values: VariableValues

@@ -76,8 +76,10 @@ class RowsPlan:
 
 @dataclass(frozen=True, slots=True)
 class PreparedQuery:
-    """A query or mutation that is ready to be executed, any number of times. `keys` are the response keys in order."""
+    """A query or mutation that is ready to be executed, any number of times, on the schema for which it was prepared.
+    `keys` are the response keys in order."""
 
+    schema: GraphQLSchema
     tree: DocumentNode
     operation_name: str | None
     variables: Mapping[str, Any]
@@ -86,13 +88,13 @@ class PreparedQuery:
 
 
 async def execute_query(
-    schema: GraphQLSchema, reader: RowReader, triggers: TriggerService | None, prepared: PreparedQuery
+    reader: RowReader, triggers: TriggerService | None, prepared: PreparedQuery
 ) -> dict[str, object]:
     """The response object: `data`, and `errors` where there are any."""
     data: dict[str, object] | None = dict.fromkeys(prepared.keys)
     errors: list[dict[str, Any]] = []
     if len(prepared.rows) < len(prepared.keys):
-        data, errors = await _delegate(schema, triggers, prepared)
+        data, errors = await _delegate(triggers, prepared)
     # Asked for together, so that the fields of one source show one moment; sorted and written one after the other
     reads = await asyncio.gather(*(_read(reader, plan.reads) for plan in prepared.rows), return_exceptions=True)
     for plan, read in zip(prepared.rows, reads, strict=True):
@@ -110,11 +112,11 @@ async def execute_query(
 
 
 async def _delegate(
-    schema: GraphQLSchema, triggers: TriggerService | None, prepared: PreparedQuery
+    triggers: TriggerService | None, prepared: PreparedQuery
 ) -> tuple[dict[str, object] | None, list[dict[str, Any]]]:
     """All fields as graphql-core answers them; those that read rows have a stand-in (see schema.py)."""
     result = execute(
-        schema,
+        prepared.schema,
         prepared.tree,
         context_value=triggers,
         variable_values=dict(prepared.variables),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 
 from tycostream.model.columns import Column, EnumType
@@ -36,6 +36,8 @@ class Source:
     `columns` are the database's, and all that rows hold. `calculated` are fields of enums that are worked out for each
     subscriber's own rules; `extended` is the same source with rows that have a value for each of these as well, after
     the columns. A source without calculated fields is its own extension.
+
+    Nothing of it ever changes but its descriptions (`describe_as`), which nothing but the GraphQL schema looks at.
     """
 
     name: str
@@ -65,6 +67,37 @@ class Source:
         """The column of that name. Raises KeyError."""
         return self.columns[self.positions[name]]
 
+    def row_of(self, key: Key) -> Row:
+        """A row that has this key, and nothing else."""
+        texts: list[str | None] = [None] * len(self.columns)
+        for position, text in zip(self.key_positions, (key,) if isinstance(key, str) else key, strict=True):
+            texts[position] = text
+        return tuple(texts)
+
+    def serves_as(self, other: Source) -> bool:
+        """Whether the other source differs in its descriptions at most: names, types, key, relation and order are the
+        same, so that its rows, filters and selections are."""
+        return self._undescribed() == other._undescribed()
+
+    def is_described_as(self, other: Source) -> bool:
+        """Whether the descriptions of the other source, which serves as this one, are the same, too."""
+        mine, its = (
+            (self.description, self.columns, self.calculated),
+            (other.description, other.columns, other.calculated),
+        )
+        return mine == its
+
+    def describe_as(self, other: Source) -> None:
+        """Take over the descriptions of a source that differs in nothing else."""
+        for name in ("description", "columns", "calculated"):
+            object.__setattr__(self, name, getattr(other, name))
+        if self.extended is not self:
+            self.extended.describe_as(other.extended)
+
+    def _undescribed(self) -> tuple[object, ...]:
+        columns = (tuple(map(_undescribed, group)) for group in (self.columns, self.calculated))
+        return (self.name, self.relation, self.primary_key, *columns)
+
 
 @dataclass(frozen=True, eq=False)
 class Catalog:
@@ -72,3 +105,8 @@ class Catalog:
 
     sources: dict[str, Source]
     enums: dict[str, EnumType]
+
+
+def _undescribed(column: Column) -> Column:
+    enum = None if column.enum is None else replace(column.enum, description=None)
+    return replace(column, enum=enum, description=None)

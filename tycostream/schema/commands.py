@@ -9,7 +9,6 @@ from pathlib import Path
 
 from graphql import lexicographic_sort_schema, print_schema
 
-from tycostream.app import database_connection
 from tycostream.check import told
 from tycostream.databases.connection import AsyncConnection
 from tycostream.databases.described import UnknownRelationError
@@ -23,6 +22,7 @@ from tycostream.schema.generate import Describing, Generated, everything, genera
 from tycostream.schema.wishes import Given, UsageError, Wishes, collect
 from tycostream.schema.writing import relation_text
 from tycostream.settings import Settings, load_schema
+from tycostream.wiring import database_connection
 
 OK, FAILED, MISUSED = 0, 1, 2
 

@@ -6,7 +6,7 @@ import enum
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tycostream.filters import Filter, FilterError, dotted, parse_filter
@@ -14,7 +14,7 @@ from tycostream.model import Source
 from tycostream.triggers.codes import Code, TriggerError
 from tycostream.triggers.policy import TargetError, TargetPolicy
 from tycostream.views.derived import Derivation
-from tycostream.views.rules import TooManyRulesError, parse_condition, parse_derivation
+from tycostream.views.rules import TooManyRulesError, parse_condition, parse_derivation, rules_argument
 from tycostream.views.states import Rule
 
 LONGEST_NAME = 200
@@ -36,7 +36,7 @@ class TriggerDefinition:
 
     `webhook`, `fire` and `clear` are what the client gave (the expressions as JSON text), `url` and `rule` what became
     of it. `fields` are the columns that a webhook is told, all of them where it is None. `cooldown` is in seconds. With
-    a `derivation` the trigger sees rows with calculated fields.
+    a `derivation` the trigger sees rows with calculated fields. `wish` is all that the client gave.
     """
 
     source: Source
@@ -50,6 +50,7 @@ class TriggerDefinition:
     cooldown: float = 0.0
     on_create: OnCreate = OnCreate.REMEMBER_EXISTING
     derivation: Derivation | None = None
+    wish: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def shape(self) -> Source:
@@ -87,7 +88,26 @@ def define(source: Source, wish: Mapping[str, Any], policy: TargetPolicy) -> Tri
         cooldown=_checked_cooldown(wish.get("cooldown_seconds")),
         on_create=OnCreate(wish.get("on_create") or OnCreate.REMEMBER_EXISTING),
         derivation=_derivation(source, wish, used),
+        wish=wish,
     )
+
+
+def define_again(definition: TriggerDefinition, source: Source, policy: TargetPolicy) -> TriggerDefinition:
+    """The same trigger on a source that has taken the place of its own. Raises TriggerError where that is not
+    possible."""
+    wish = definition.wish
+    calculated = {rules_argument(column.name): column for column in source.calculated}
+    for column in definition.source.calculated:
+        argument = rules_argument(column.name)
+        if not (rules := wish.get(argument)):
+            continue
+        if argument not in calculated:
+            raise TriggerError(Code.UNKNOWN_FIELD, f'"{argument}": there is no calculated field {column.name}')
+        enum = calculated[argument].enum
+        assert enum is not None  # as of every calculated field
+        if unknown := [rule["state"] for rule in rules if rule["state"] not in enum.values]:
+            raise TriggerError(Code.BAD_USER_INPUT, f'"{argument}": {some_of(unknown)} is no value of {enum.name}')
+    return define(source, wish, policy)
 
 
 def some_of(names: Sequence[str]) -> str:

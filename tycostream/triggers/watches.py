@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,8 @@ class Watch:
     `crossings` are on their way to the trigger, which takes them from the left as it has handed them on: what an actor
     that fails had not handed on is there for the next; where no actor takes any, the oldest go. `receiver` is the
     reference of the actor that is to be woken. `looked`: the rows that were there before it have been looked at.
-    `ended`: it is not wanted any more, whether its source has heard of that or not.
+    `ended`: it is not wanted any more, whether its source has heard of that or not. `carried` are the rows that were
+    fired for another watch, in whose place this one is: what differs once the rows have been looked at is told.
     """
 
     rule: Rule
@@ -58,6 +59,7 @@ class Watch:
     fired: dict[Key, None] = field(default_factory=dict)
     looked: bool = False
     ended: bool = False
+    carried: Collection[Key] = ()
     machine: StateMachine = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,13 +99,25 @@ class Watches:
 
     def look_at(self, watch: Watch, rows: Iterable[tuple[Key, Row]], timestamp: int, *, fire: bool) -> None:
         """Rows that were there before the watch: they count as fired where they match, and `fire` says whether that is
-        told."""
+        told. One that is carried stays fired, or clears."""
         matches = watch.rule.when.matches
         for key, row in rows:
-            if key not in watch.fired and matches(row):
+            if key in watch.carried:
+                if watch.machine.step(1, row):
+                    self._set(watch, key, fired=True)
+                else:
+                    self._cross(watch, Crossing(Happening.CLEAR, key, row, timestamp))
+            elif key not in watch.fired and matches(row):
                 self._set(watch, key, fired=True)
                 if fire:
                     self._noted.append((watch, Crossing(Happening.FIRE, key, row, timestamp)))
+
+    def finish_look(self, watch: Watch, gone: Iterable[tuple[Key, Row]], timestamp: int) -> None:
+        """All rows have been looked at; `gone` are those that are carried and not there any more."""
+        for key, row in gone:
+            self._cross(watch, Crossing(Happening.CLEAR, key, row, timestamp))
+        watch.carried = ()
+        watch.looked = True
 
     def remove(self, watch: Watch) -> bool:
         """Watch no more. Returns whether it was there."""

@@ -17,11 +17,21 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """The schema file that is served: when it was read, in seconds since 1970; and what is wrong with the file of this
+    moment, where it can't be used."""
+
+    loaded_at: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """`ready`: new clients are welcome."""
 
     ready: bool
     sources: tuple[SourceStatus, ...]
+    schema: SchemaStatus = SchemaStatus(0.0)
 
 
 def health(status: ServiceStatus) -> tuple[int, dict[str, Any]]:
@@ -40,6 +50,7 @@ def health(status: ServiceStatus) -> tuple[int, dict[str, Any]]:
             source.name: {"state": source.state, "reason": source.reason, "since": source.since}
             for source in status.sources
         },
+        "schema": {"loaded_at": status.schema.loaded_at, "error": status.schema.error},
     }
     return (200 if served else 503), body
 
