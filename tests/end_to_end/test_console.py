@@ -101,6 +101,7 @@ async def test_many_rows_are_not_all_in_the_page(postgres: Database, tmp_path: P
 
 async def test_a_filter_is_put_together(postgres: Database, tmp_path: Path) -> None:
     async with console(postgres, tmp_path, "/#rows/trades") as shown:
+        await shown.until_rows(ONE, TWO, TEN)
         await shown.press("Add condition")
         await shown.choose("Operator", "_lte")
         await shown.fill("Value", "x")
@@ -115,7 +116,7 @@ async def test_a_filter_is_put_together(postgres: Database, tmp_path: Path) -> N
         await shown.press("Add condition", which=1)
         await shown.choose("Column", "symbol", which=2)
         await shown.choose("Operator", "_in", which=2)
-        await shown.fill("Value", "AAPL, MSFT", which=2)
+        await shown.fill("Value", "AAPL, MSFT", which=1)
         await shown.choose("How the conditions are joined", "none", which=1)
         await shown.until_rows()
         await shown.choose("How the conditions are joined", "or", which=1)
@@ -278,7 +279,7 @@ async def test_sources_are_shown_as_they_stand(postgres: Database, tmp_path: Pat
         await postgres.run("UPDATE trades SET price = 3 WHERE id = 2")
         await shown.until(f"/Lag [0-9.,]+ ms/.test({trades})")
         await shown.press("Watch rows", "a", which=1)
-        await shown.see("does not exist")
+        await shown.see("there is no relation missing")
         await shown.until("document.querySelector('#connection').title === 'stale: missing'")
 
 
@@ -323,6 +324,7 @@ async def test_it_is_used_by_keyboard(postgres: Database, tmp_path: Path) -> Non
         await shown.until("!document.querySelector('dialog').open")
         await shown.key("g")
         await shown.key("q")
+        await shown.until("document.title === 'GraphQL – tycostream'")
         await shown.key("e")
         await shown.until(f"{focused} === 'GraphQL document'")
         await shown.key("g")

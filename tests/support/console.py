@@ -31,6 +31,8 @@ class Console:
 
     async def open(self, where: str = "/") -> None:
         """Load it, and wait until it is connected and knows the schema."""
+        await self.page.open("about:blank")
+        await self.page.look(1280, "light")
         await self.page.open(self.base + where)
         await self.ready()
 
@@ -44,7 +46,11 @@ class Console:
         return await self.page.ask(expression)
 
     async def until(self, expression: str) -> None:
-        await self.page.until(expression)
+        try:
+            await self.page.until(expression)
+        except TimeoutError:
+            text = await self.ask("document.body.innerText")
+            raise AssertionError(f"never {expression}; the page has: {text}") from None
 
     async def see(self, text: str) -> None:
         """Wait until the text is on the page, to be seen."""
@@ -107,7 +113,7 @@ class Console:
         """Wait until exactly these are drawn."""
         wanted = json.dumps(json.dumps(list(rows), separators=(",", ":"), ensure_ascii=False))
         try:
-            await self.until(f"JSON.stringify(t.rows()) === {wanted}")
+            await self.page.until(f"JSON.stringify(t.rows()) === {wanted}")
         except TimeoutError:
             raise AssertionError(f"rows are {await self.rows()}") from None
 

@@ -20,7 +20,7 @@ export class ActorsView {
     this.note = el("div");
     const heads = ["Actor", "State", "Up", "Restarts", "Inbox", "Handled", "/ s"];
     this.body = el("tbody");
-    this.table = el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Actors" }, el("table", { class: "list tree" },
+    this.table = el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Actors" }, el("table", { class: "list tree", "aria-label": "Actors" },
       el("thead", {}, el("tr", {}, heads.map((text, index) => el("th", { scope: "col", class: index > 1 ? "number" : "" }, text)))), this.body));
     this.detail = el("section", { class: "panel detail", "aria-label": "What the actor knows" });
     this.element = el("div", { class: "actors" }, this.note, el("div", { class: "split" }, this.table, this.detail));

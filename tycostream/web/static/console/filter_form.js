@@ -10,7 +10,7 @@ const JOINS = [
 const DEEPEST = 3;
 const WORDS = {
   _eq: "=", _neq: "≠", _gt: ">", _gte: "≥", _lt: "<", _lte: "≤", _in: "is in", _nin: "is not in", _is_null: "is null",
-  _like: "like", _nlike: "not like", _ilike: "like, any case", _nilike: "not like, any case", _regex: "matches",
+  _like: "like", _nlike: "not like", _ilike: "like, any case", _similar: "similar to", _nsimilar: "not similar to", _nilike: "not like, any case", _regex: "matches",
   _iregex: "matches, any case", _nregex: "does not match", _niregex: "does not match, any case",
 };
 

@@ -210,6 +210,7 @@ class Updates {
   #source;
   #key;
   #grid = null;
+  #begun = false;
   #count = 0;
 
   constructor(source, key, shown, onChoose) {
@@ -236,7 +237,7 @@ class Updates {
     this.#count += 1;
     this.messages.add(data);
     const update = data[this.#key];
-    if (this.#grid === null) this.#begin(update);
+    if (!this.#begun) this.#begin(update);
     if (this.#grid) this.#grid.apply(update);
     else this.onWords(plural(this.#count, "update"));
   }
@@ -252,7 +253,7 @@ class Updates {
 
   // A table, where the updates tell rows by their key
   #begin(update) {
-    this.#grid = false;
+    this.#begun = true;
     const missing = this.#why(update);
     if (missing) {
       this.rows.replaceChildren(empty("No table", missing));

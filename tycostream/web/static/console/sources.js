@@ -73,5 +73,5 @@ class Card {
 
 function column({ name, type, key, calculated, description, enum: values }) {
   const kind = values ? `${type}: ${values.join(", ")}` : type;
-  return el("li", { title: description ?? "" }, el("code", {}, name), el("span", { class: "muted" }, kind), key && pill("key", "good"), calculated && pill("calculated"));
+  return el("li", { title: description ?? "" }, el("code", {}, name), key && pill("key", "good"), calculated && pill("calculated"), el("span", { class: "muted" }, kind));
 }

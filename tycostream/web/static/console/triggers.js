@@ -21,7 +21,7 @@ export class TriggersView {
     this.body = el("tbody");
     const heads = HEADS.map((text, index) => el("th", { scope: "col", class: index > 1 && index < 8 ? "number" : "" }, text || el("span", { class: "hidden" }, "Actions")));
     this.table = el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Triggers" },
-      el("table", { class: "list" }, el("thead", {}, el("tr", {}, heads)), this.body));
+      el("table", { class: "list", "aria-label": "Triggers" }, el("thead", {}, el("tr", {}, heads)), this.body));
     this.none = empty("No triggers", "A trigger calls a webhook when a row comes to match a condition, and again when it ceases to.");
     this.form = new TriggerForm(app, () => this.#poll());
     this.create = el("details", { class: "panel" }, el("summary", {}, "New trigger"), this.form.element);
