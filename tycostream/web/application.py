@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -18,6 +17,7 @@ from tycostream.web.graphql_handler import GraphQLHandler, OpenConnection, Socke
 from tycostream.web.health import ServiceStatus, health, readiness
 from tycostream.web.health_handlers import StatusHandler
 from tycostream.web.page import Page
+from tycostream.web.static_files import StaticHandler, read_page, read_static
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Services:
 
 
 class PageHandler(BaseHandler):
-    """The page in which a person can query and subscribe."""
+    """The console: a page in which a person sees the service at work, queries and subscribes."""
 
     def initialize(self, page: Page) -> None:
         self._page = page
@@ -60,9 +60,7 @@ class PageHandler(BaseHandler):
 
 def make_application(services: Services, config: WebConfig) -> Application:
     """All routes."""
-    page = None
-    if config.ui:
-        page = Page(resources.files("tycostream.web").joinpath("static/query.html").read_text(encoding="utf-8"))
+    page = Page(read_page("console/index.html"), served=True) if config.ui else None
     graphql = {
         "engine": services.engine,
         "rules": SocketRules(config.origins, config.max_connections),
@@ -79,7 +77,7 @@ def make_application(services: Services, config: WebConfig) -> Application:
         ("/debug/actors/(.+)", ActorsHandler, actors),
     ]
     if page is not None:
-        routes.append(("/", PageHandler, {"page": page}))
+        routes += [("/", PageHandler, {"page": page}), ("/static/(.+)", StaticHandler, {"files": read_static()})]
     return Application(
         routes,  # type: ignore[arg-type]
         default_handler_class=NotFoundHandler,
