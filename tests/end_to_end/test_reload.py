@@ -15,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pykka import ActorRef
 
 import tycostream
+from actors.runtime import loop_actor, stop_actor, tell
+from actors.source import SourceActor
+from actors.source_messages import DriverReported
 from tests.end_to_end.test_process import Process, running
 from tests.end_to_end.test_queries import http
 from tests.support.client import ClientSubscription, GraphQLClient, connected
@@ -25,7 +29,7 @@ from tests.support.receiver import Receiver, receiving
 from tests.support.service import serving
 from tycostream.app import Service
 from tycostream.graphql import PreparedQuery
-from tycostream.model import Source
+from tycostream.model import Changes, Source
 from tycostream.reload import Reloader
 
 ENUMS = "enums: {side: [buy, sell], mood: [calm, wild]}\n"
@@ -318,6 +322,38 @@ async def test_triggers_of_a_changed_source_go_on_from_where_they_were(
         assert shown["t"] == {
             "fired": 4, "cleared": 3, "delivered": 7, "fired_rows": ['{"id":3}'], "watching": True,
         }  # fmt: skip
+
+
+async def test_what_crossed_in_the_last_turn_of_a_source_is_told_by_the_next(
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard_change: list[ActorRef[Any]] = []
+
+    async def stop_upon_a_change(ref: ActorRef[Any]) -> None:
+        actor = loop_actor(ref)
+        if isinstance(actor, SourceActor):  # it hears both in one turn, and so does not come to tell of the first
+            change = Changes((actor._cache.timestamp or 0) + 1, [("1", ("1", "buy", "1"))])
+            tell(ref, DriverReported(actor._run, change))
+            heard_change.append(ref)
+        await stop_actor(ref)
+
+    async with world(postgres, tmp_path) as w, receiving() as receiver:
+        await w.create(receiver, on_create="FIRE_EXISTING")
+        await receiver.until(3)
+        start = w.service._start_source
+
+        async def changed_meanwhile(source: Source) -> None:
+            await w.database.run("UPDATE trades SET price = 1 WHERE id = 1")
+            await start(source)
+
+        monkeypatch.setattr(w.service, "_start_source", changed_meanwhile)
+        with monkeypatch.context() as patch:
+            patch.setattr("actors.supervisor.stop_actor", stop_upon_a_change)
+            await w.serve(MORE_TRADES, QUOTES)
+        assert len(heard_change) == 1
+        await w.database.run("UPDATE trades SET price = 1 WHERE id = 2")
+        await receiver.until(5)
+        assert sorted(heard(receiver)[3:]) == [("CLEAR", 1), ("CLEAR", 2)]
 
 
 async def test_with_another_key_a_trigger_begins_anew(postgres: Database, tmp_path: Path) -> None:

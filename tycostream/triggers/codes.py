@@ -27,7 +27,7 @@ class Code(enum.StrEnum):
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     """A calculated field has too many rules."""
     UNAVAILABLE = "UNAVAILABLE"
-    """The service is being stopped."""
+    """The service is being stopped, or the source has changed meanwhile."""
 
 
 class TriggerError(Exception):
