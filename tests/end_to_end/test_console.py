@@ -238,6 +238,9 @@ async def test_triggers_are_made_and_managed(postgres: Database, tmp_path: Path)
         assert json.loads(receiver.bodies[1])["event_type"] == "TEST"
         await shown.press("Disable dear")
         await shown.until(f"{cells}.startsWith('dear trades disabled')")
+        await shown.choose("Triggers of", "missing")
+        await shown.see("No triggers")
+        await shown.choose("Triggers of", "trades")
         await shown.press("Details of dear")
         await shown.see('{"price":{"_gt":100')
         await shown.press("Enable dear")
@@ -281,6 +284,14 @@ async def test_sources_are_shown_as_they_stand(postgres: Database, tmp_path: Pat
         await shown.press("Watch rows", "a", which=1)
         await shown.see("there is no relation missing")
         await shown.until("document.querySelector('#connection').title === 'stale: missing'")
+        # States come by a subscription where the service has one, and are asked for otherwise
+        await shown.ask(
+            "fetch('/graphql?query={__type(name:\"SourceStatus\"){name}}').then((one) => one.json())"
+            ".then((one) => (t.tells = one.data.__type !== null))"
+        )
+        await shown.until("t.tells !== undefined")
+        asked = any(url.endswith("/health") for url in shown.page.requests)
+        assert asked != await shown.ask("t.tells")
 
 
 async def test_actors_are_shown(postgres: Database, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Tornado: WebSocket, HTTP, health, debug and query pages. It knows actors as what it is handed."""
+"""Tornado: WebSocket, HTTP, health, debug pages and the console. It knows actors as what it is handed."""

@@ -202,6 +202,18 @@ test("a request is its result, or its errors", async () => {
   client.close();
 });
 
+test("a request that waits for a connection outlives attempts that fail", async () => {
+  const client = make({ retryMinMs: 100 });
+  const waits = client.request("{ a }");
+  Socket.last.end(1006);
+  mock.timers.tick(100);
+  Socket.last.open();
+  Socket.last.tell({ id: "1", type: "next", payload: { data: { a: 1 } } });
+  Socket.last.tell({ id: "1", type: "complete" });
+  assert.deepEqual(await waits, { a: 1 });
+  client.close();
+});
+
 test("a request that was sent is not repeated, one that was not is sent later", async () => {
   const client = make({ retryMinMs: 100 });
   Socket.last.open();

@@ -10,6 +10,7 @@ import { Status } from "./status.js";
 import { TriggersView } from "./triggers.js";
 import { WatchView } from "./watch.js";
 
+const NOT_CONNECTED = "the service is out of reach";
 const address = (path) => new URL(path, location.href);
 
 class App {
@@ -49,12 +50,18 @@ class App {
     this.go("graphql");
   }
 
+  // There is no sense in asking a service that is out of reach, and browsers note each failure
+  get connected() {
+    return this.client.state === "live" || this.client.state === "stale";
+  }
+
   get view() {
     return this.views[this.#shown];
   }
 
   // What the debug page tells of all actors or those of a kind; `refused` says why it does not
   async actors(kind = null) {
+    if (!this.connected) return { actors: [], refused: NOT_CONNECTED };
     const url = address("debug/actors?format=json");
     if (kind) url.searchParams.set("kind", kind);
     try {

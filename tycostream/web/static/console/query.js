@@ -16,6 +16,13 @@ query {
 
 class Mistake extends Error {}
 
+// The time of day, and the day where it is another
+function when(at) {
+  const moment = new Date(at);
+  const today = moment.toDateString() === new Date().toDateString();
+  return today ? moment.toLocaleTimeString() : moment.toLocaleDateString();
+}
+
 export class QueryView {
   #app;
   #stop = null; // ends what runs
@@ -94,7 +101,7 @@ export class QueryView {
         keepDraft(query, variables);
         this.focus();
       };
-      return el("li", {}, button(words || query, open, { class: "link past", title: query }), el("small", { class: "muted numbers" }, new Date(at).toLocaleTimeString()));
+      return el("li", {}, button(words || query, open, { class: "link past", title: query }), el("small", { class: "muted numbers" }, when(at)));
     });
     const clear = button("Clear history", () => {
       forget();

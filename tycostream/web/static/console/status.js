@@ -72,13 +72,20 @@ export class Status {
   }
 
   async #health() {
+    if (!this.app.connected) return this.#unknown("the service is out of reach");
     try {
       const { sources } = await (await fetch(this.app.address("health"))).json();
       for (const [name, told] of Object.entries(sources)) this.#set(name, told);
       this.unknown = "";
+      this.#tell();
     } catch {
-      this.unknown = "/health can't be reached";
+      this.#unknown("/health can't be reached");
     }
+  }
+
+  #unknown(why) {
+    this.unknown = why;
+    for (const known of this.sources.values()) Object.assign(known, { state: null, reason: null, since: null });
     this.#tell();
   }
 

@@ -1,5 +1,5 @@
 // The view of triggers: all that there are, how they stand, and a form for new ones.
-import { button, count, el, empty, every, notice, pill, plural } from "./dom.js";
+import { button, count, el, empty, every, notice, pill, plural, select } from "./dom.js";
 import { TriggerForm } from "./trigger_form.js";
 
 const POLL_MS = 2_000;
@@ -13,25 +13,34 @@ export class TriggersView {
   #app;
   #schema = null;
   #end = null;
+  #source = ""; // whose triggers are shown; all without it
   #lines = new Map(); // source and name -> Line
 
   constructor(app) {
     this.#app = app;
     this.trouble = el("div");
     this.body = el("tbody");
+    this.pick = el("div");
     const heads = HEADS.map((text, index) => el("th", { scope: "col", class: index > 1 && index < 8 ? "number" : "" }, text || el("span", { class: "hidden" }, "Actions")));
     this.table = el("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Triggers" },
       el("table", { class: "list", "aria-label": "Triggers" }, el("thead", {}, el("tr", {}, heads)), this.body));
     this.none = empty("No triggers", "A trigger calls a webhook when a row comes to match a condition, and again when it ceases to.");
     this.form = new TriggerForm(app, () => this.#poll());
     this.create = el("details", { class: "panel" }, el("summary", {}, "New trigger"), this.form.element);
-    this.element = el("div", { class: "triggers" }, this.trouble, this.create, this.none, this.table);
+    this.element = el("div", { class: "triggers" }, this.trouble, this.create, this.pick, this.none, this.table);
     this.#sort();
   }
 
   set schema(schema) {
     this.#schema = schema;
     this.form.schema = schema;
+    const names = [{ value: "", label: "All sources" }, ...[...schema.sources.keys()].sort()];
+    const choose = (name) => {
+      this.#source = name;
+      this.#sort();
+    };
+    if (!schema.sources.has(this.#source)) this.#source = "";
+    this.pick.replaceChildren(select(names, this.#source, choose, { "aria-label": "Triggers of" }));
   }
 
   enter() {
@@ -73,9 +82,15 @@ export class TriggersView {
   }
 
   #sort() {
-    for (const { rows } of this.#lines.values()) if (!rows[0].isConnected) this.body.append(...rows);
-    this.none.hidden = this.#lines.size > 0;
-    this.table.hidden = this.#lines.size === 0;
+    let shown = 0;
+    for (const line of this.#lines.values()) {
+      if (!line.rows[0].isConnected) this.body.append(...line.rows);
+      line.rows[0].hidden = this.#source !== "" && line.trigger.source !== this.#source;
+      line.rows[1].hidden = line.rows[0].hidden || !line.opened;
+      shown += !line.rows[0].hidden;
+    }
+    this.none.hidden = shown > 0;
+    this.table.hidden = shown === 0;
   }
 
   async #act(act, { source, name }) {
@@ -93,6 +108,8 @@ const WORDS = { enable: "Enabled", disable: "Disabled", test: "Sent a test of", 
 
 // One trigger, and below it what else is known of it
 class Line {
+  opened = false;
+
   constructor(trigger, act) {
     this.cells = HEADS.map((_, index) => {
       const label = index > 1 && index < 9 ? HEADS[index] : null;
@@ -119,12 +136,13 @@ class Line {
     this.cells[8].replaceChildren(status === null && !error ? el("span", { class: "muted" }, "none yet") : el("span", { class: error ? "fault" : "" }, [status, error].filter(Boolean).join(" ")));
     this.toggles.textContent = this.enabled ? "Disable" : "Enable";
     this.toggles.setAttribute("aria-label", `${this.toggles.textContent} ${trigger.name}`);
-    if (!this.rows[1].hidden) this.#describe();
+    if (this.opened) this.#describe();
   }
 
   #open() {
-    this.rows[1].hidden = !this.rows[1].hidden;
-    this.more.setAttribute("aria-expanded", String(!this.rows[1].hidden));
+    this.opened = !this.opened;
+    this.rows[1].hidden = !this.opened;
+    this.more.setAttribute("aria-expanded", String(this.opened));
     this.#describe();
   }
 
