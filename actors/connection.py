@@ -326,6 +326,7 @@ class ConnectionActor(LoopActor):
             return
         try:
             for subscription, delivery in in_order(current):
+                subscription.news = delivery.news or subscription.news
                 self._outbox.put(subscription, delivery.changes)
         except OutboxOverflowError as error:
             log.warning("connection from %s: %s", self._info.remote_address, error)

@@ -44,6 +44,7 @@ from actors.source_messages import (
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.filters import Filter
+from tycostream.graphql.status import news_of
 from tycostream.model import (
     Change,
     Changes,
@@ -57,6 +58,7 @@ from tycostream.model import (
     SnapshotStarted,
     Waiting,
 )
+from tycostream.status import Standing
 from tycostream.triggers.watches import Watch
 from tycostream.turns import Turns
 from tycostream.views import Delivery, Delta, Derivation, Derived, Reload, Subscription
@@ -65,6 +67,8 @@ log = logging.getLogger("tycostream.source")
 
 SLICE_ROWS = 2000
 """Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
+
+RESTARTED = "an error interrupted it; it is being restarted"
 
 SELECT_ROWS = 500
 """Rows that a query's filter is asked of before it is asked for how long."""
@@ -118,7 +122,8 @@ class SourceActor(LoopActor):
         """Whom to tell that their first rows have been looked at."""
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: asyncio.TimerHandle | None = None
-        self._lag: float | None = None
+        self._announced = State.IDLE
+        """The state that those who follow have heard of, or will with their next change."""
         self._changes = 0
 
     # Life
@@ -128,7 +133,8 @@ class SourceActor(LoopActor):
             self._memory.remove(subscription)
         self._memory.drop_ended()
         if self._cache.timestamp is not None:
-            self._state, self._reason = State.STALE, "restarted after an error"
+            self._state, self._reason, self._trouble = State.STALE, "restarted after an error", RESTARTED
+        self._announced = self._state
         self._tell_state()
         if self._wanted():
             self._start_driver()
@@ -339,8 +345,7 @@ class SourceActor(LoopActor):
         return None
 
     def _on_changes(self, event: Changes) -> Coroutine[Any, Any, None] | None:
-        if event.committed_at is not None:
-            self._lag = max(0.0, time.time() - event.committed_at)
+        self._memory.lag.changed(event.committed_at)
         self._changes += len(event.changes)
         if self._reload is not None:
             self._reload.hold(event.timestamp, event.changes)
@@ -358,6 +363,7 @@ class SourceActor(LoopActor):
         self._set_state(State.LIVE, self._note)
 
     def _on_progress(self, event: Progress) -> None:
+        self._memory.lag.known(event.closed_at)
         if self._reload is None and self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
             self._cache.timestamp = event.timestamp
 
@@ -369,6 +375,8 @@ class SourceActor(LoopActor):
         reload = self._reload
         if reload is not None:
             reload.finish()
+            self._trouble = None
+            self._announce(State.LIVE, time.time())  # with the first difference
             if self._cache.timestamp is None:
                 self._cache.load(reload.rows, reload.timestamp)
                 self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
@@ -377,7 +385,6 @@ class SourceActor(LoopActor):
             self._reload = None
             self._memory.relation = self._relation
             self._failures = 0
-            self._trouble = None
             self._set_state(State.LIVE, self._note)
             await self._serve_waiting(reload.timestamp)
         self._handled(event)
@@ -474,6 +481,7 @@ class SourceActor(LoopActor):
 
     def _stop_driver(self) -> None:
         self._run += 1
+        self._memory.lag.lost()
         self._reload = None
         if self._intake is not None:
             self._intake.close()
@@ -491,6 +499,7 @@ class SourceActor(LoopActor):
         expected = isinstance(error, DatabaseError)
         permanent = isinstance(error, DatabaseError) and error.permanent
         reason = _describe(error)
+        self._note = None
         self._trouble = _told(error)
         self._failures += 1
         retry = self._retry_delay(permanent=permanent)
@@ -542,10 +551,25 @@ class SourceActor(LoopActor):
             log.info("source %s: %s%s", self.source.name, state.value, f" ({reason})" if reason else "")
         self._state = state
         self._reason = reason
+        self._announce(state, self._since)
         self._tell_state()
 
     def _tell_state(self) -> None:
-        tell(self._supervisor, SourceStateChanged(self.source.name, self._state, self._reason, self._since))
+        name, lag = self.source.name, self._memory.lag
+        tell(self._supervisor, SourceStateChanged(name, self._state, self._reason, self._since, self._told(), lag))
+
+    def _told(self) -> str | None:
+        """The reason for the state, in words for clients."""
+        if self._state is State.IDLE:
+            return None
+        return self._note if self._state is State.LIVE else self._note or self._trouble
+
+    def _announce(self, state: State, since: float) -> None:
+        """A change of the state is told with the next change of a row to those who follow."""
+        if state is not self._announced:
+            self._announced = state
+            reason = self._note if state is State.LIVE else self._trouble
+            self._memory.announce(news_of(Standing(self.source.name, state, since, reason, self._memory.lag.ms)))
 
     def _later(self, seconds: float, message: Any) -> asyncio.TimerHandle:
         def send() -> None:
@@ -570,7 +594,7 @@ class SourceActor(LoopActor):
             "since": self._since,
             "rows": len(self._cache.rows),
             "timestamp": None if self._cache.timestamp is None else str(self._cache.timestamp),
-            "lag_ms": None if self._lag is None else round(self._lag * 1000, 1),
+            "lag_ms": self._memory.lag.ms,
             "changes": self._changes,
             "failures": self._failures,
             "waiting": len(self._waiting),

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tycostream.filters import Filter, KeyLookup
 from tycostream.model import Event, Key, Row
+from tycostream.status import Lag, SourceState
 from tycostream.triggers.watches import Watch
 from tycostream.views import Delivery, Derivation, SnapshotReader, Subscription
 
-
-class State(enum.Enum):
-    """How a source stands to its database."""
-
-    IDLE = "IDLE"  # nobody has asked for it
-    CONNECTING = "CONNECTING"  # the first snapshot is on its way
-    LIVE = "LIVE"
-    STALE = "STALE"  # the rows of an earlier moment are served, the database is out of reach
-    FAILED = "FAILED"  # somebody has to change the database or the schema file; tried again now and then
+State = SourceState
 
 
 # What it hears
@@ -148,12 +140,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class SourceStateChanged:
-    """To the supervisor."""
+    """To the supervisor. `reason` is for operators, `told` for clients. `lag` is the source's own, and goes on."""
 
     name: str
     state: State
     reason: str | None
     since: float
+    told: str | None = None
+    lag: Lag = field(default_factory=Lag)
 
 
 class SourceUnavailableError(Exception):

@@ -15,6 +15,7 @@ from typing import Any
 import pykka
 from pykka import ActorRef
 
+from actors.board import SourceBoard
 from actors.runtime import Describe, LoopActor, Stop, handles, loop_actor, stop_actor, tell
 from actors.source_messages import SourceStateChanged, State
 
@@ -24,6 +25,7 @@ MakeActor = Callable[[ActorRef[Any]], ActorRef[Any]]
 """Starts a child; it is handed the supervisor."""
 
 DESCRIBE_SECONDS = 2.0
+GIVEN_UP = "it failed too often and was given up: it is served again when the service is restarted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +114,6 @@ class Child:
     last_error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SourceBoard:
-    """The state that each source last told, by name. Written by the supervisor alone."""
-
-    states: dict[str, SourceStateChanged] = field(default_factory=dict)
-
-
 class Supervisor(LoopActor):
     """See the module."""
 
@@ -136,7 +131,7 @@ class Supervisor(LoopActor):
 
     @handles(SourceStateChanged)
     def _on_source_state(self, message: SourceStateChanged) -> None:
-        self._board.states[message.name] = message
+        self._board.post(message)
 
     def on_stop(self) -> None:
         for timer in self._timers:
@@ -219,8 +214,8 @@ class Supervisor(LoopActor):
         if count >= strategy.give_up:
             child.state = "given up"
             if child.kind == "source":
-                gave_up = SourceStateChanged(child.name, State.FAILED, f"given up: {child.last_error}", time.time())
-                self._board.states[child.name] = gave_up
+                reason = f"given up: {child.last_error}"
+                self._board.post(SourceStateChanged(child.name, State.FAILED, reason, time.time(), GIVEN_UP))
             log.error("%s %s failed %d times in %.0f s: given up", child.kind, child.name, count, strategy.within)
             return
         delay = 0.0 if count == 1 else min(strategy.most, strategy.delay * 2.0 ** (count - 2))

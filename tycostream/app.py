@@ -17,6 +17,7 @@ import pykka
 from pykka import ActorRef
 from tornado.httpserver import HTTPServer
 
+from actors.board import BoardDriver, SourceBoard
 from actors.connection import (
     ConnectionActor,
     ConnectionConfig,
@@ -29,7 +30,7 @@ from actors.runtime import Dispatcher, loop_actor, stop_actor, tell
 from actors.source import SourceActor, SourceConfig
 from actors.source_memory import SourceMemory
 from actors.source_messages import ReadRows, SourceUnavailableError
-from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChildren, Supervisor
+from actors.supervisor import Adopt, ListActors, Restart, StartChild, StopChildren, Supervisor
 from actors.triggers import RegistryConfig, TriggerRegistry
 from tycostream import model
 from tycostream.databases.connection import SESSION_OPTIONS, ConnectionParameters
@@ -43,6 +44,7 @@ from tycostream.graphql import Engine, Limits, UnavailableError
 from tycostream.logs import configure_logging
 from tycostream.model import Catalog, Row
 from tycostream.settings import Problem, Settings, SettingsError
+from tycostream.status import STATUS
 from tycostream.triggers import Courier, CourierConfig, Patience, Schedule, TargetPolicy
 from tycostream.views import RowCache
 from tycostream.web.application import Services, WebConfig, listen, make_application
@@ -87,7 +89,7 @@ class Service:
         wait = settings.sources.query_timeout_seconds
         self._triggers = TriggerRegistry(RegistryConfig(self._policy, limits.max_triggers, wait), self._directory)
         bounds = Limits(tokens=limits.max_tokens, depth=limits.max_depth, aliases=limits.max_aliases)
-        self._engine = Engine(catalog, bounds, self, self._triggers)
+        self._engine = Engine(catalog, bounds, self, self._triggers, self._board)
 
     # Life
 
@@ -164,15 +166,19 @@ class Service:
             retry_max=sources.reconnect_max_ms / 1000,
         )
 
-        for source in self.catalog.sources.values():
+        for source in (*self.catalog.sources.values(), STATUS):
             memory = SourceMemory(RowCache(source))
 
             def make_source(
                 supervisor: ActorRef[Any], source: model.Source = source, memory: SourceMemory = memory
             ) -> ActorRef[Any]:
-                return SourceActor.start(source, make_driver, config, memory, supervisor)
+                make = make_driver if source is not STATUS else self._follow_board
+                return SourceActor.start(source, make, config, memory, supervisor)
 
             await self._start_child(StartChild("source", source.name, make_source, Restart()))
+
+    def _follow_board(self, _source: model.Source) -> Driver:
+        return BoardDriver(self._board)
 
     async def _start_child(self, order: StartChild) -> None:
         assert self._supervisor is not None

@@ -26,8 +26,12 @@ from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice
 from tycostream.graphql.rendering import Selection
 from tycostream.graphql.rules import derivation_of, selected, where_filter
 from tycostream.graphql.schema import build_schema, by_key_name
+from tycostream.graphql.status import TYPE as STATUS_TYPE
+from tycostream.graphql.status import StatusReader, StatusSelection, status_filter
 from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
+from tycostream.status import SOURCE_STATUS, STATUS
+from tycostream.views.delivery import Selection as AnySelection
 from tycostream.views.derived import Derivation
 
 _MOST_ERRORS = 20
@@ -39,7 +43,7 @@ class SubscriptionPlan:
 
     source: Source
     filter: Filter
-    selection: Selection
+    selection: AnySelection
     response_key: str
     derivation: Derivation | None = None
     """Whose calculated fields the rows have that filter and selection see; None: the database's columns alone."""
@@ -49,9 +53,14 @@ class Engine:
     """Prepares and executes requests against the catalog's schema."""
 
     def __init__(
-        self, catalog: Catalog, limits: Limits, rows: RowReader, triggers: TriggerService | None = None
+        self,
+        catalog: Catalog,
+        limits: Limits,
+        rows: RowReader,
+        triggers: TriggerService | None = None,
+        statuses: StatusReader | None = None,
     ) -> None:
-        self.schema = build_schema(catalog)
+        self.schema = build_schema(catalog, statuses)
         self._sources = catalog.sources
         self._by_key = {by_key_name(source): source for source in catalog.sources.values()}
         self._limits = limits
@@ -101,8 +110,12 @@ class Engine:
     def _plan_subscription(
         self, document: Document, key: str, nodes: list[FieldNode], values: VariableValues
     ) -> SubscriptionPlan:
-        source = self._sources[nodes[0].name.value]
         arguments = self._arguments("Subscription", nodes[0], values)
+        if nodes[0].name.value == SOURCE_STATUS:
+            wanted = status_filter(self._sources, nodes[0], arguments)
+            told = StatusSelection(key, field_tree(document, nodes, (STATUS_TYPE,), values))
+            return SubscriptionPlan(STATUS, wanted, told, key)
+        source = self._sources[nodes[0].name.value]
         tree = field_tree(document, nodes, (f"{source.name}Update", source.name), values)
         condition = where_filter(source, nodes[0], arguments.get("where"))
         used = {*condition.columns(), *(name for field in tree for name in selected(field.fields))}

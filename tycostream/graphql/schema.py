@@ -26,8 +26,10 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
+from tycostream.graphql.status import StatusReader, StatusTypes
 from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
+from tycostream.status import SOURCE_STATUS
 from tycostream.views.rules import rules_argument
 
 _SCALARS = {
@@ -44,8 +46,11 @@ _OPERATION_HELP = {
 }
 
 
-def build_schema(catalog: Catalog) -> GraphQLSchema:
-    """Queries, subscriptions and mutations for every source. Raises ValueError where the catalog's names clash."""
+def build_schema(catalog: Catalog, statuses: StatusReader | None = None) -> GraphQLSchema:
+    """Queries, subscriptions and mutations for every source. Raises ValueError where the catalog's names clash.
+
+    `statuses` answers `source_status`; without it nothing is known of any source.
+    """
     enums = {
         enum.name: GraphQLEnumType(
             enum.name,
@@ -90,6 +95,9 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         queries.update(_row_queries(source, row, {"where": where, "order_by": order}, rules, enums))
         queries.update(triggers.queries(source))
         mutations.update(triggers.mutations(source, expression, rules))
+    status = StatusTypes(catalog.sources, statuses)
+    queries[SOURCE_STATUS] = status.query()
+    subscriptions[SOURCE_STATUS] = status.subscription()
     try:
         schema = GraphQLSchema(
             query=GraphQLObjectType("Query", queries),
