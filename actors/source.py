@@ -44,6 +44,7 @@ from actors.source_messages import (
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.filters import Filter
+from tycostream.graphql.errors import UNAVAILABLE
 from tycostream.graphql.status import news_of
 from tycostream.model import (
     Change,
@@ -508,10 +509,11 @@ class SourceActor(LoopActor):
         else:
             self._set_state(State.STALE if self._cache.timestamp is not None else State.CONNECTING, reason)
         log.warning(
-            "source %s: %s (next attempt in %.1f s)",
+            "source %s: %s (next attempt in %.1f s) [%s]",
             self.source.name,
             reason,
             retry,
+            UNAVAILABLE,
             exc_info=None if expected else error,
         )
         if permanent and self._cache.timestamp is None:

@@ -18,11 +18,15 @@ from pykka import ActorRef
 from actors.board import SourceBoard
 from actors.runtime import Describe, LoopActor, Stop, handles, loop_actor, stop_actor, tell
 from actors.source_messages import SourceStateChanged, State
+from tycostream.errors import known
 
 log = logging.getLogger("tycostream.supervisor")
 
 MakeActor = Callable[[ActorRef[Any]], ActorRef[Any]]
 """Starts a child; it is handed the supervisor."""
+
+ACTOR_FAILED = known("ACTOR_FAILED")
+ACTOR_GIVEN_UP = known("ACTOR_GIVEN_UP")
 
 DESCRIBE_SECONDS = 2.0
 GIVEN_UP = "it failed too often and was given up: it is served again when the service is restarted"
@@ -200,7 +204,7 @@ class Supervisor(LoopActor):
             return
         child.last_error = f"{type(error).__name__}: {error}"
         child.state = "failed"
-        log.error("%s %s failed: %s", child.kind, child.name, child.last_error)
+        log.error("%s %s failed: %s [%s]", child.kind, child.name, child.last_error, ACTOR_FAILED)
         if child.restart is None or self._stopping:
             if child.restart is None:
                 del self._children[child.kind, child.name]
@@ -216,7 +220,14 @@ class Supervisor(LoopActor):
             if child.kind == "source":
                 reason = f"given up: {child.last_error}"
                 self._board.post(SourceStateChanged(child.name, State.FAILED, reason, time.time(), GIVEN_UP))
-            log.error("%s %s failed %d times in %.0f s: given up", child.kind, child.name, count, strategy.within)
+            log.error(
+                "%s %s failed %d times in %.0f s: given up [%s]",
+                child.kind,
+                child.name,
+                count,
+                strategy.within,
+                ACTOR_GIVEN_UP,
+            )
             return
         delay = 0.0 if count == 1 else min(strategy.most, strategy.delay * 2.0 ** (count - 2))
         child.state = "restarting"
