@@ -16,7 +16,7 @@ from typing import Any
 from pykka import ActorRef
 
 from actors.runtime import LoopActor, handles, tell
-from actors.source_messages import Attach, Attached, Delivered, Detach, Refused
+from actors.source_messages import Attach, Attached, Delivered, Detach, Refused, place_of
 from tycostream.errors import known
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.graphql.errors import LIMIT_EXCEEDED, UNAVAILABLE
@@ -283,6 +283,7 @@ class ConnectionActor(LoopActor):
             connection=self.actor_ref,
             operation_id=operation_id,
             derivation=plan.derivation,
+            on_unavailable=plan.on_unavailable,
         )
         self._subscriptions[operation_id] = subscription
         if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):
@@ -301,7 +302,7 @@ class ConnectionActor(LoopActor):
         return True
 
     def _tell_source(self, subscription: Subscription, message: Attach | Detach) -> bool:
-        source = self._directory.get(("source", subscription.source.name))
+        source = self._directory.get(place_of(subscription.source))
         return source is not None and tell(source, message)
 
     # Delivery

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from pykka import ActorRef
 
+from actors.attempts import Attempts
 from actors.intake import Intake
 from actors.runtime import LoopActor, handles, tell
 from actors.source_memory import Audience, SourceMemory
@@ -63,6 +63,7 @@ from tycostream.status import Standing
 from tycostream.triggers.watches import Watch
 from tycostream.turns import Turns
 from tycostream.views import Delivery, Delta, Derivation, Derived, Reload, Subscription
+from tycostream.views.delivery import OnUnavailable
 
 log = logging.getLogger("tycostream.source")
 
@@ -116,7 +117,7 @@ class SourceActor(LoopActor):
         self._driver: asyncio.Task[None] | None = None
         self._reload: Reload | None = None
         self._relation: str | None = None
-        self._failures = 0
+        self._attempts = Attempts(config.retry_min, config.retry_max)
         self._waiting: dict[Subscription, None] = {}
         self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
         self._looking: dict[Watch, asyncio.Future[bool]] = {}
@@ -136,9 +137,12 @@ class SourceActor(LoopActor):
         if self._cache.timestamp is not None:
             self._state, self._reason, self._trouble = State.STALE, "restarted after an error", RESTARTED
         self._announced = self._state
+        self._waiting |= dict.fromkeys(one for one in self._memory.patient if one.connection.is_alive())
+        self._memory.patient.clear()
         self._tell_state()
-        if self._wanted():
+        if self._wanted() or self._state is State.STALE:
             self._start_driver()
+            self._linger_if_unused()
 
     def on_stop(self) -> None:
         self._stop_driver()
@@ -151,7 +155,10 @@ class SourceActor(LoopActor):
         self._memory.roll_back()
         self.on_stop()
         for subscription in self._waiting:
-            self._refuse(subscription, f"source {self.source.name} failed; subscribe again")
+            if subscription.on_unavailable is OnUnavailable.WAIT:
+                self._memory.patient.append(subscription)
+            else:
+                self._refuse(subscription, f"source {self.source.name} failed; subscribe again")
 
     def after_turn(self) -> None:
         self._flush()
@@ -168,7 +175,7 @@ class SourceActor(LoopActor):
                 self._waiting[subscription] = None  # so that it is refused, should this end half-way
                 return self._admit_waiting(subscription, self._cache.timestamp)
             self._admit(subscription, self._cache.timestamp)
-        elif self._state is State.FAILED:
+        elif not self._may_wait(subscription):
             self._refuse(subscription, self._unavailable())
             self._linger_if_unused()
         else:
@@ -176,6 +183,13 @@ class SourceActor(LoopActor):
             if self._state is State.IDLE:
                 self._start_driver()
         return None
+
+    def _may_wait(self, subscription: Subscription) -> bool:
+        """Whether a subscription may wait for rows, which are not there yet."""
+        wish = subscription.on_unavailable
+        if wish is OnUnavailable.WAIT:
+            return True
+        return not (self._attempts.circuit_open if wish is OnUnavailable.ERROR else self._state is State.FAILED)
 
     async def _admit_waiting(self, subscription: Subscription, timestamp: int) -> None:
         """Admit a subscription; the states that nobody has asked for yet are worked out first. Meanwhile this actor's
@@ -310,14 +324,13 @@ class SourceActor(LoopActor):
         if not self._wanted():
             self._stop_driver()
             self._memory.forget()
+            self._attempts.forget()
             self._set_state(State.IDLE, None)
 
     def _stop_lingering(self) -> None:
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
-            if self._driver is None:  # it failed while nobody was there, and so nothing else starts it again
-                tell(self.actor_ref, StartDriver())
 
     # What the driver reports
 
@@ -359,7 +372,7 @@ class SourceActor(LoopActor):
         return None
 
     def _on_resumed(self) -> None:
-        self._failures = 0
+        self._attempts.forget()
         self._trouble = None
         self._set_state(State.LIVE, self._note)
 
@@ -385,7 +398,7 @@ class SourceActor(LoopActor):
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
             self._reload = None
             self._memory.relation = self._relation
-            self._failures = 0
+            self._attempts.forget()
             self._set_state(State.LIVE, self._note)
             await self._serve_waiting(reload.timestamp)
         self._handled(event)
@@ -455,7 +468,7 @@ class SourceActor(LoopActor):
 
     @handles(StartDriver)
     def _start_again(self, _message: StartDriver) -> None:
-        if self._driver is None and self._wanted():
+        if self._driver is None and self._state is not State.IDLE:
             self._start_driver()
 
     def _start_driver(self) -> None:
@@ -502,8 +515,7 @@ class SourceActor(LoopActor):
         reason = _describe(error)
         self._note = None
         self._trouble = _told(error)
-        self._failures += 1
-        retry = self._retry_delay(permanent=permanent)
+        retry = self._attempts.failed(permanent=permanent)
         if permanent:
             self._set_state(State.FAILED, reason)
         else:
@@ -516,17 +528,20 @@ class SourceActor(LoopActor):
             UNAVAILABLE,
             exc_info=None if expected else error,
         )
-        if permanent and self._cache.timestamp is None:
-            self._refuse_all()
-        if self._wanted():
-            self._later(retry, StartDriver())
-        else:
-            self._linger_if_unused()
+        if self._cache.timestamp is None:
+            self._refuse_impatient()
+            if permanent:
+                self._refuse_questions()
+        # Also while nobody waits: those who were refused may come back, and are to find that it is over
+        self._later(retry, StartDriver())
+        self._linger_if_unused()
 
-    def _refuse_all(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for subscription in waiting:
+    def _refuse_impatient(self) -> None:
+        for subscription in [one for one in self._waiting if not self._may_wait(one)]:
+            del self._waiting[subscription]
             self._refuse(subscription, self._unavailable())
+
+    def _refuse_questions(self) -> None:
         self._fail_questions(self._unavailable())
         looking, self._looking = self._looking, {}
         for future in looking.values():
@@ -536,12 +551,6 @@ class SourceActor(LoopActor):
         questions, self._questions = self._questions, {}
         for question in questions:
             question.set_exception(SourceUnavailableError(message))
-
-    def _retry_delay(self, *, permanent: bool) -> float:
-        # What somebody has to mend is not mended within a moment, and each attempt may read a whole relation
-        first = self._config.retry_min * (10.0 if permanent else 1.0)
-        doubled = first * 2.0 ** min(self._failures - 1, 30)
-        return min(self._config.retry_max, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
 
     # State
 
@@ -598,7 +607,8 @@ class SourceActor(LoopActor):
             "timestamp": None if self._cache.timestamp is None else str(self._cache.timestamp),
             "lag_ms": self._memory.lag.ms,
             "changes": self._changes,
-            "failures": self._failures,
+            "failures": self._attempts.failures,
+            "circuit_open": self._attempts.circuit_open,
             "waiting": len(self._waiting),
             **self._memory.details(),
         }

@@ -58,6 +58,8 @@ class SourceMemory:
     relation: str | None = None
     """Whose history the rows belong to: see `SnapshotStarted`."""
     lag: Lag = field(default_factory=Lag)
+    patient: list[Subscription] = field(default_factory=list)
+    """Subscriptions that waited for rows as the actor crashed, and go on waiting."""
 
     def __post_init__(self) -> None:
         self.watches = Watches(self.cache.source)

@@ -6,12 +6,17 @@ import asyncio
 from dataclasses import dataclass, field
 
 from tycostream.filters import Filter, KeyLookup
-from tycostream.model import Event, Key, Row
-from tycostream.status import Lag, SourceState
+from tycostream.model import Event, Key, Row, Source
+from tycostream.status import STATUS, Lag, SourceState
 from tycostream.triggers.watches import Watch
 from tycostream.views import Delivery, Derivation, SnapshotReader, Subscription
 
 State = SourceState
+
+
+def place_of(source: Source) -> tuple[str, str]:
+    """Kind and name under which the supervisor's directory has the actor of a source."""
+    return "status" if source is STATUS else "source", source.name
 
 
 # What it hears

@@ -305,5 +305,17 @@ class Supervisor(LoopActor):
         return {"children": counts}
 
 
+async def stop_everything(
+    supervisor: ActorRef[Any], directory: dict[tuple[str, str], ActorRef[Any]], order: tuple[str, ...]
+) -> None:
+    """Stop all children, kinds in this order; also where the supervisor is dead, and nobody knows but the directory."""
+    try:
+        await _ask(supervisor, StopChildren(order))
+    except pykka.ActorDeadError:
+        for kind in order:
+            refs = [ref for (found, _name), ref in directory.items() if found == kind]
+            await asyncio.gather(*(stop_actor(ref) for ref in refs))
+
+
 async def _ask(ref: ActorRef[Any], message: Any) -> Any:
     return await ref.ask(message, block=False)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from itertools import count
@@ -25,12 +24,13 @@ from actors.connection import (
     SocketClosed,
     SocketDrained,
 )
+from actors.drain import drain
 from actors.feed import FeedActor, FeedHandle
 from actors.runtime import Dispatcher, loop_actor, stop_actor, tell
 from actors.source import SourceActor, SourceConfig
 from actors.source_memory import SourceMemory
-from actors.source_messages import ReadRows, SourceUnavailableError
-from actors.supervisor import Adopt, ListActors, Restart, StartChild, StopChildren, Supervisor
+from actors.source_messages import ReadRows, SourceUnavailableError, place_of
+from actors.supervisor import Adopt, ListActors, Restart, StartChild, Supervisor, stop_everything
 from actors.triggers import RegistryConfig, TriggerRegistry
 from tycostream import model
 from tycostream.databases.connection import SESSION_OPTIONS, ConnectionParameters
@@ -39,6 +39,8 @@ from tycostream.databases.embedded import EmbeddedPostgres
 from tycostream.databases.hosts import Address, Hosts
 from tycostream.databases.materialize import MaterializeDriver, session_options
 from tycostream.databases.postgres import Intervals, PostgresDriver
+from tycostream.ending import EXIT_SIGNALLED, EXIT_SUPERVISOR_FAILED, Ending, exit_at_once
+from tycostream.errors import known
 from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql import Engine, Limits, UnavailableError
 from tycostream.logs import configure_logging
@@ -48,14 +50,21 @@ from tycostream.status import STATUS
 from tycostream.triggers import Courier, CourierConfig, Patience, Schedule, TargetPolicy
 from tycostream.views import RowCache
 from tycostream.web.application import Services, WebConfig, listen, make_application
+from tycostream.web.close_codes import CloseCode
 from tycostream.web.graphql_handler import Inbox
 from tycostream.web.health import ServiceStatus, SourceStatus
 from tycostream.web.transport import ConnectionInfo, SocketTransport
 
 log = logging.getLogger("tycostream")
 
-STOP_ORDER = ("connection", "trigger", "source", "feed")
+STOP_ORDER = ("connection", "trigger", "source", "status", "feed")
 FEED = "postgres"
+LAST_SECONDS = 0.5
+"""For connections to the database to close, whatever else has taken its time."""
+RESTARTING = "the service is being restarted"
+START_FAILED = known("START_FAILED")
+SUPERVISOR_FAILED = known("SUPERVISOR_FAILED")
+
 INBOX_FRAMES = 64
 """Frames of one client that wait for its actor before no more are read from its socket."""
 
@@ -105,31 +114,52 @@ class Service:
             await self.stop()
             raise
 
-    async def stop(self) -> None:
-        """Tell every client, close every cursor, deliver what waits, and end. Takes SHUTDOWN_SECONDS at most."""
+    def on_supervisor_end(self, tell_of: Callable[[BaseException | None], None]) -> None:
+        """Hand the error to this function should the supervisor end before it is stopped."""
+        actor = None if self._supervisor is None else loop_actor(self._supervisor)
+        if actor is not None:
+            actor.on_exit = lambda _ref, error: tell_of(error)
+
+    async def stop(self, *, restart: bool = False) -> None:
+        """Send every client away, close every cursor, deliver what waits, and end. Takes SHUTDOWN_SECONDS at most.
+
+        Clients are told that the service is being stopped, or that it is being restarted. Nothing here needs the
+        supervisor to be alive.
+        """
         self._stopping = True
         if self._server is not None:
             self._server.stop()
         within = self.settings.limits.shutdown_seconds
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
+
+        def left() -> float:
+            return max(0.0, deadline - loop.time())
+
+        code, reason = (CloseCode.SERVICE_RESTART, RESTARTING) if restart else (CloseCode.GOING_AWAY, None)
+        clients = [ref for (kind, _name), ref in self._directory.items() if kind == "connection"]
+        await drain(clients, code, reason or code.reason, min(self.settings.limits.drain_seconds, within))
         if self._supervisor is not None:
             supervisor, self._supervisor = self._supervisor, None
             try:
-                await asyncio.wait_for(_reply(supervisor.ask(StopChildren(STOP_ORDER), block=False)), within)
+                await asyncio.wait_for(stop_everything(supervisor, self._directory, STOP_ORDER), left())
             except TimeoutError:
                 log.error("not everything stopped within %g s", within)
             await stop_actor(supervisor)
         if self._courier is not None:
-            await self._courier.close(max(0.0, deadline - loop.time()))
+            await self._courier.close(left())
             self._courier = None
-        await Dispatcher.current().finish_tasks(within=within)
+        await Dispatcher.current().finish_tasks(within=max(LAST_SECONDS, left()))
         if self._server is not None:
             await self._server.close_all_connections()
             self._server = None
+        await self.stop_database()
+
+    async def stop_database(self) -> None:
+        """Stop the embedded database, where there is one: it would outlive the process."""
         if self._embedded is not None:
-            await self._embedded.stop()
-            self._embedded = None
+            embedded, self._embedded = self._embedded, None
+            await embedded.stop()
 
     async def _database(self) -> ConnectionParameters:
         database = self.settings.database
@@ -175,7 +205,7 @@ class Service:
                 make = make_driver if source is not STATUS else self._follow_board
                 return SourceActor.start(source, make, config, memory, supervisor)
 
-            await self._start_child(StartChild("source", source.name, make_source, Restart()))
+            await self._start_child(StartChild(*place_of(source), make_source, Restart()))
 
     def _follow_board(self, _source: model.Source) -> Driver:
         return BoardDriver(self._board)
@@ -347,28 +377,35 @@ def tune_collector() -> None:
 async def serve(
     settings: Settings, catalog: Catalog, *, started: Callable[[Service], Awaitable[None]] | None = None
 ) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the process's exit code. `started` runs beside the service."""
+    """Serve until the process is to end (see tycostream/ending.py). Returns its exit code. `started` runs beside the
+    service."""
     configure_logging(settings.service.log_level)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    ending = Ending()
     service = Service(settings, catalog)
     try:
         await service.start()
     except DatabaseError as error:
-        log.error("can't start: %s%s", error, f" ({error.hint})" if error.hint else "")
+        log.error("can't start: %s%s [%s]", error, f" ({error.hint})" if error.hint else "", START_FAILED)
         return 1
     except OSError as error:
-        log.error("can't listen on port %d: %s", settings.service.port, error.strerror or error)
+        log.error("can't listen on port %d: %s [%s]", settings.service.port, error.strerror or error, START_FAILED)
         return 1
+    service.on_supervisor_end(ending.failed)
     tune_collector()
     log.info("serving %s at http://localhost:%d/graphql", ", ".join(catalog.sources), service.port)
     companion = asyncio.ensure_future(started(service)) if started is not None else None
-    await stop.wait()
-    log.info("stopping")
+    end = await ending.wait()
+    if end.error is None:
+        log.info("stopping%s", ", to be restarted" if end.restart else "")
+    else:
+        text = f"{type(end.error).__name__}: {end.error}"
+        log.critical("the supervisor failed, and so the process ends: %s [%s]", text, SUPERVISOR_FAILED)
     if companion is not None:
         companion.cancel()
         await asyncio.gather(companion, return_exceptions=True)
-    await service.stop()
-    return 0
+    signalled = await ending.hurried(service.stop(restart=end.restart or end.error is not None))
+    if signalled is not None:
+        log.warning("told twice: ending at once")
+        await service.stop_database()
+        exit_at_once(EXIT_SIGNALLED + signalled)
+    return 0 if end.error is None else EXIT_SUPERVISOR_FAILED

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Any
 
 EXIT_SUPERVISOR_FAILED = 70
 """EX_SOFTWARE of sysexits.h: an internal error."""
@@ -50,7 +51,8 @@ class Ending:
     async def hurried(self, stopping: Awaitable[None]) -> int | None:
         """Wait for an orderly end; None once that is over. The number of the signal that asks for it to be at once."""
         work = asyncio.ensure_future(stopping)
-        await asyncio.wait([work, self._at_once], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [work, self._at_once]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._at_once.done() and not work.done():
             work.cancel()
             await asyncio.wait([work], timeout=0.1)
@@ -68,9 +70,6 @@ class Ending:
             self._reason.set_result(End(restart=number is signal.SIGUSR1))
         elif number is not signal.SIGUSR1 and not self._at_once.done():
             self._at_once.set_result(int(number))
-
-
-Exit = Callable[[int], None]
 
 
 def exit_at_once(code: int) -> None:

@@ -164,5 +164,5 @@ async def test_who_follows_is_listed_and_nobody_is_left(tmp_path: Path) -> None:
 
 
 async def _followers(w: World) -> int:
-    (found,) = [one for one in await w.service.actors("source") if one["name"] == "source_status"]
+    (found,) = await w.service.actors("status")
     return int(found["details"]["subscriptions"])

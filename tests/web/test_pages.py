@@ -84,7 +84,9 @@ async def test_the_query_page_learns_the_sources_and_their_keys() -> None:
     (query,) = re.findall(r"`({ __schema .*?)`", html, re.DOTALL)
     answer = await answer_post(engine(), "application/json", "", json.dumps({"query": query}).encode())
     schema = json.loads(answer.body)["data"]["__schema"]
-    (field,) = schema["subscriptionType"]["fields"]
+    (field,) = [
+        one for one in schema["subscriptionType"]["fields"] if one["type"]["ofType"]["name"] == one["name"] + "Update"
+    ]
     assert (field["name"], field["type"]["ofType"]["name"]) == ("trades", "tradesUpdate")
     fields = {one["name"]: {field["name"]: field["type"] for field in one["fields"] or ()} for one in schema["types"]}
     assert fields["tradesUpdate"]["data"]["name"] == "trades"

@@ -31,6 +31,7 @@ from tycostream.graphql.status import StatusReader, StatusSelection, status_filt
 from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
 from tycostream.status import SOURCE_STATUS, STATUS
+from tycostream.views.delivery import OnUnavailable
 from tycostream.views.delivery import Selection as AnySelection
 from tycostream.views.derived import Derivation
 
@@ -47,6 +48,7 @@ class SubscriptionPlan:
     response_key: str
     derivation: Derivation | None = None
     """Whose calculated fields the rows have that filter and selection see; None: the database's columns alone."""
+    on_unavailable: OnUnavailable | None = None
 
 
 class Engine:
@@ -125,7 +127,7 @@ class Engine:
         selection = self._selections.get((source, key, tree))
         if selection is None:
             selection = self._selections[source, key, tree] = Selection(source.extended, key, tree)
-        return SubscriptionPlan(source, condition, selection, key, derivation)
+        return SubscriptionPlan(source, condition, selection, key, derivation, arguments.get("on_unavailable"))
 
     def _plan_rows(
         self,

@@ -26,7 +26,7 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
-from tycostream.graphql.status import StatusReader, StatusTypes
+from tycostream.graphql.status import StatusReader, StatusTypes, unavailable_argument
 from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
 from tycostream.status import SOURCE_STATUS
@@ -74,6 +74,7 @@ def build_schema(catalog: Catalog, statuses: StatusReader | None = None) -> Grap
         description="Which way a column sorts.",
     )
     triggers = TriggerTypes()
+    patience = unavailable_argument()
     queries: dict[str, GraphQLField] = {}
     mutations: dict[str, GraphQLField] = {}
     subscriptions: dict[str, GraphQLField] = {}
@@ -84,7 +85,7 @@ def build_schema(catalog: Catalog, statuses: StatusReader | None = None) -> Grap
         rules = _rule_arguments(source, expression, enums)
         subscriptions[source.name] = GraphQLField(
             GraphQLNonNull(_update_type(source, row, row_operation)),
-            {"where": where, **rules},
+            {"where": where, "on_unavailable": patience, **rules},
             description=_described(source, "Follow {}: its rows first, then every change as it happens."),
         )
         order = GraphQLArgument(

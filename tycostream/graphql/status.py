@@ -31,6 +31,7 @@ from tycostream.graphql.rendering import Field
 from tycostream.model import Operation, Row
 from tycostream.status import SOURCE_STATUS, STATUS, SourceState, Standing, written
 from tycostream.triggers.definition import some_of
+from tycostream.views.delivery import OnUnavailable
 
 TYPE = "SourceStatus"
 REMOVED = "the schema file names it no more"
@@ -43,6 +44,25 @@ _STATE_HELP = {
     SourceState.FAILED: "Somebody has to mend the database or the schema file; it tries again now and then.",
 }
 _TEXT = GraphQLNonNull(GraphQLString)
+
+
+def unavailable_argument() -> GraphQLArgument:
+    """The argument `on_unavailable` of subscriptions."""
+    return GraphQLArgument(
+        GraphQLEnumType(
+            "OnUnavailable",
+            {
+                "WAIT": GraphQLEnumValue(OnUnavailable.WAIT, description="Wait until it has, however long that takes."),
+                "ERROR": GraphQLEnumValue(
+                    OnUnavailable.ERROR,
+                    description="End with the error SOURCE_UNAVAILABLE once several attempts have failed.",
+                ),
+            },
+            description="What becomes of a subscription to a source that has no rows, and can't get any now.",
+        ),
+        description="What to do while the source has no rows and can't get any. Without it: wait where the database "
+        "may be back soon, an error where somebody has to mend something first.",
+    )
 
 
 class StatusReader(Protocol):

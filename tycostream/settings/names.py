@@ -14,7 +14,7 @@ MAX_NAME_BYTES = 63
 BUILT_IN_TYPES = frozenset(
     {
         *("Query", "Mutation", "Subscription", "RowOperation", "Trigger", "TriggerOnCreate", "order_by"),
-        *("SourceStatus", "SourceState"),
+        *("SourceStatus", "SourceState", "OnUnavailable"),
         *("Int", "Float", "String", "Boolean", "ID"),
         *(
             f"{kind}Comparison"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -38,6 +39,13 @@ class Envelope(Protocol):
         """The results as complete messages, one after the other."""
 
 
+class OnUnavailable(enum.Enum):
+    """What becomes of a subscription whose source has no rows, and can't get any now."""
+
+    WAIT = "WAIT"
+    ERROR = "ERROR"
+
+
 @dataclass(eq=False, slots=True)
 class Subscription:
     """One client's subscription. Its connection and its source hold the same object and compare it by identity."""
@@ -51,6 +59,8 @@ class Subscription:
     operation_id: str
     derivation: Derivation | None = None
     """Whose calculated fields its rows have; None where it is told of the database's columns alone."""
+    on_unavailable: OnUnavailable | None = None
+    """None waits where the database may be back soon, and is an error where somebody has to mend something."""
     news: bytes | None = None
     """What its next result is to say beside the data: see `Delivery.news`."""
 
