@@ -9,7 +9,7 @@ from actors.source_messages import Attach, Detach, DriverReported, ReadRows
 from tests.actors.support import Listener, World, until, world
 from tests.views.support import every_row, subscription
 from tycostream.databases.driver import DatabaseError
-from tycostream.model import Row, SnapshotRows, SnapshotStarted
+from tycostream.model import Row, SnapshotRows, SnapshotStarted, Waiting
 from tycostream.views import Subscription
 from tycostream.views.delivery import OnUnavailable
 
@@ -125,3 +125,25 @@ def test_attempts_wait_longer_each_time_and_for_longest_where_somebody_has_to_me
     assert 0.5 <= attempts.failed(permanent=True) <= 1.0
     assert attempts.circuit_open
     assert max(attempts.failed(permanent=False) for _ in range(100)) <= 30.0
+
+
+async def test_what_clients_are_told_is_of_the_state_and_not_of_an_earlier_one() -> None:
+    async with world(retry_min=60, retry_max=60) as made:
+        _, listener = attach(made, None)
+        driver = await made.run(1)
+
+        def told() -> list[tuple[str, str | None]]:
+            return [(one.state.value, one.reason) for one in made.board.standings()]
+
+        driver.emit(Waiting("waiting for an open transaction to end"))
+        await until(lambda: told() == [("CONNECTING", "waiting for an open transaction to end")])
+        driver.emit(Waiting("polled every second"))
+        driver.snapshot(1, A)
+        await until(lambda: listener.clients)
+        await until(lambda: told() == [("LIVE", "polled every second")])
+        driver.fail(DatabaseError("could not connect to db.internal as bob", private=True))
+        await until(lambda: made.state == "STALE")
+        assert told() == [("STALE", "the database is out of reach")]
+        first = made.source
+        made.source.tell(ReadRows(every_row(), within=1, lookup="none"))  # type: ignore[arg-type]
+        await until(lambda: not first.is_alive() and told()[0][1] == "an error interrupted it; it is being restarted")

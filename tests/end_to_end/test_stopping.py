@@ -80,21 +80,22 @@ async def test_clients_are_sent_away_one_after_the_other(
 async def test_webhooks_that_wait_are_called_before_the_end(postgres: Database, tmp_path: Path) -> None:
     postgres.execute(TABLE)
     gate = asyncio.Event()
+    environ = postgres.environ | {"SHUTDOWN_SECONDS": "20", "WEBHOOK_CONCURRENCY": "1"}
     async with (
         receiving(lambda _request: Answer(gate=gate)) as receiver,
-        serving(tmp_path, SCHEMA, postgres.environ | {"SHUTDOWN_SECONDS": "20"}) as service,
+        serving(tmp_path, SCHEMA, environ) as service,
         connected(service.port) as client,
     ):
         async with http(service.port) as ask:
             assert (await ask(CREATE, {"url": receiver.url()}))["data"]
         await postgres.run("INSERT INTO trades VALUES (2, 'A'), (3, 'B')")
-        await receiver.until(2)
+        await receiver.until(1)
         stopping = asyncio.ensure_future(service.stop())
         assert (await client.closed())[0] == 1001
         assert not stopping.done()
         gate.set()
         await asyncio.wait_for(stopping, 10)
-        assert {json.loads(body)["event_type"] for body in receiver.bodies} == {"FIRE"}
+        assert sorted(json.loads(body)["data"]["id"] for body in receiver.bodies) == [2, 3]
 
 
 async def test_a_signal_announces_a_restart(postgres: Database, tmp_path: Path) -> None:
