@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from actors.attempts import CIRCUIT_FAILURES, Attempts
-from actors.source_messages import Attach, Detach, DriverReported, ReadRows
+from actors.source_messages import Attach, Delivered, Detach, DriverReported, ReadRows
 from tests.actors.support import Listener, World, until, world
 from tests.views.support import every_row, subscription
 from tycostream.databases.driver import DatabaseError
@@ -147,3 +149,18 @@ async def test_what_clients_are_told_is_of_the_state_and_not_of_an_earlier_one()
         first = made.source
         made.source.tell(ReadRows(every_row(), within=1, lookup="none"))  # type: ignore[arg-type]
         await until(lambda: not first.is_alive() and told()[0][1] == "an error interrupted it; it is being restarted")
+
+
+async def test_the_difference_after_a_lost_connection_comes_with_the_new_state() -> None:
+    async with world() as made:
+        _, listener = attach(made, None)
+        (await made.run(1)).snapshot(1, A)
+        await until(lambda: listener.clients)
+        (await made.run(1)).fail(DatabaseError("gone"))
+        again = await made.run(2)
+        again.snapshot(2, ("2", "MSFT", "1"))
+        again.change(3, ("3", ("3", "IBM", "1")))
+        await until(lambda: len(next(iter(listener.clients.values())).rows) == 2)
+        told = [part for tell in listener.tells if isinstance(tell, Delivered) for _, part in tell.deliveries]
+        assert [part.news is not None for part in told] == [True, *(len(told) - 1) * [False]]
+        assert json.loads(told[0].news or b"{}")["source_status"]["state"] == "LIVE"

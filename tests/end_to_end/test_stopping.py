@@ -92,7 +92,11 @@ async def test_webhooks_that_wait_are_called_before_the_end(postgres: Database, 
         await receiver.until(1)
         stopping = asyncio.ensure_future(service.stop())
         assert (await client.closed())[0] == 1001
-        assert not stopping.done()
+        courier = service._courier
+        assert courier is not None
+        async with asyncio.timeout(10):
+            while not courier._closing:  # nothing but webhooks is left to wait for
+                await asyncio.sleep(0)
         gate.set()
         await asyncio.wait_for(stopping, 10)
         assert sorted(json.loads(body)["data"]["id"] for body in receiver.bodies) == [2, 3]
