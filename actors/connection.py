@@ -16,9 +16,10 @@ from typing import Any
 from pykka import ActorRef
 
 from actors.runtime import LoopActor, handles, tell
-from actors.source_messages import Attach, Attached, Delivered, Detach, Refused
+from actors.source_messages import Attach, Attached, Delivered, Detach, Refused, place_of
+from tycostream.errors import known
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
-from tycostream.graphql.errors import UNAVAILABLE
+from tycostream.graphql.errors import LIMIT_EXCEEDED, UNAVAILABLE
 from tycostream.views import Delivery, Outbox, OutboxOverflowError, SnapshotReader, Subscription
 from tycostream.views.delivery import in_order
 from tycostream.web.close_codes import CloseCode
@@ -31,6 +32,8 @@ log = logging.getLogger("tycostream.connection")
 
 DIRECT_ROWS = 5000
 """Changes that are sent at once; a larger transaction goes through the outbox, piece by piece."""
+
+SLOW = known("TRY_AGAIN_LATER")
 
 MAX_PENDING_BYTES = 16 * 1024 * 1024
 """What may wait of answers that a client asked for, behind something that it has not read yet."""
@@ -236,7 +239,7 @@ class ConnectionActor(LoopActor):
         self._waiting_bytes = self._waiting_bytes + len(frame) if self._transport.pending else 0
         self._transport.send(frame)
         if self._waiting_bytes > MAX_PENDING_BYTES:
-            log.warning("connection from %s: it does not read what it asks for", self._info.remote_address)
+            log.warning("connection from %s: it does not read what it asks for [%s]", self._info.remote_address, SLOW)
             self.close(CloseCode.TRY_AGAIN_LATER, "too slow: answers are not being read")
 
     def close(self, code: CloseCode, reason: str | None = None) -> None:
@@ -280,6 +283,7 @@ class ConnectionActor(LoopActor):
             connection=self.actor_ref,
             operation_id=operation_id,
             derivation=plan.derivation,
+            on_unavailable=plan.on_unavailable,
         )
         self._subscriptions[operation_id] = subscription
         if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):
@@ -298,7 +302,7 @@ class ConnectionActor(LoopActor):
         return True
 
     def _tell_source(self, subscription: Subscription, message: Attach | Detach) -> bool:
-        source = self._directory.get(("source", subscription.source.name))
+        source = self._directory.get(place_of(subscription.source))
         return source is not None and tell(source, message)
 
     # Delivery
@@ -326,9 +330,10 @@ class ConnectionActor(LoopActor):
             return
         try:
             for subscription, delivery in in_order(current):
+                subscription.news = delivery.news or subscription.news
                 self._outbox.put(subscription, delivery.changes)
         except OutboxOverflowError as error:
-            log.warning("connection from %s: %s", self._info.remote_address, error)
+            log.warning("connection from %s: %s [%s]", self._info.remote_address, error, SLOW)
             self.close(CloseCode.TRY_AGAIN_LATER, "too slow: more changes wait than are kept")
             return
         self._pump()
@@ -375,5 +380,5 @@ def too_many_operations(limit: int) -> dict[str, Any]:
     """A GraphQL error: the connection runs as many operations as it may."""
     return {
         "message": f"this connection already runs {limit} operations, the most that one may",
-        "extensions": {"code": "LIMIT_EXCEEDED"},
+        "extensions": {"code": LIMIT_EXCEEDED},
     }

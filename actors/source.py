@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from pykka import ActorRef
 
+from actors.attempts import Attempts
 from actors.intake import Intake
 from actors.runtime import LoopActor, handles, tell
 from actors.source_memory import Audience, SourceMemory
@@ -44,6 +44,8 @@ from actors.source_messages import (
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.filters import Filter
+from tycostream.graphql.errors import UNAVAILABLE
+from tycostream.graphql.status import news_of
 from tycostream.model import (
     Change,
     Changes,
@@ -57,14 +59,18 @@ from tycostream.model import (
     SnapshotStarted,
     Waiting,
 )
+from tycostream.status import Standing
 from tycostream.triggers.watches import Watch
 from tycostream.turns import Turns
 from tycostream.views import Delivery, Delta, Derivation, Derived, Reload, Subscription
+from tycostream.views.delivery import OnUnavailable
 
 log = logging.getLogger("tycostream.source")
 
 SLICE_ROWS = 2000
 """Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
+
+RESTARTED = "an error interrupted it; it is being restarted"
 
 SELECT_ROWS = 500
 """Rows that a query's filter is asked of before it is asked for how long."""
@@ -111,14 +117,15 @@ class SourceActor(LoopActor):
         self._driver: asyncio.Task[None] | None = None
         self._reload: Reload | None = None
         self._relation: str | None = None
-        self._failures = 0
+        self._attempts = Attempts(config.retry_min, config.retry_max)
         self._waiting = memory.waiting
         self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
         self._looking: dict[Watch, asyncio.Future[bool]] = {}
         """Whom to tell that their first rows have been looked at."""
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: asyncio.TimerHandle | None = None
-        self._lag: float | None = None
+        self._announced = State.IDLE
+        """The state that those who follow have heard of, or will with their next change."""
         self._changes = 0
 
     # Life
@@ -128,10 +135,14 @@ class SourceActor(LoopActor):
             self._memory.remove(subscription)
         self._memory.drop_ended()
         if self._cache.timestamp is not None:
-            self._state, self._reason = State.STALE, "restarted after an error"
+            self._state, self._reason, self._trouble = State.STALE, "restarted after an error", RESTARTED
+        self._announced = self._state
+        for subscription in [one for one in self._waiting if not one.connection.is_alive()]:
+            del self._waiting[subscription]
         self._tell_state()
-        if self._wanted():
+        if self._wanted() or self._state is State.STALE:
             self._start_driver()
+            self._linger_if_unused()
 
     def on_stop(self) -> None:
         self._stop_driver()
@@ -143,9 +154,8 @@ class SourceActor(LoopActor):
     def on_failure(self, *_error: object) -> None:
         self._memory.roll_back()
         self.on_stop()
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        for subscription in waiting:
+        for subscription in [one for one in self._waiting if one.on_unavailable is not OnUnavailable.WAIT]:
+            del self._waiting[subscription]
             self._refuse(subscription, f"source {self.source.name} failed; subscribe again")
 
     def after_turn(self) -> None:
@@ -163,7 +173,7 @@ class SourceActor(LoopActor):
                 self._waiting[subscription] = None  # so that it is refused, should this end half-way
                 return self._admit_waiting(subscription, self._cache.timestamp)
             self._admit(subscription, self._cache.timestamp)
-        elif self._state is State.FAILED:
+        elif not self._may_wait(subscription):
             self._refuse(subscription, self._unavailable())
             self._linger_if_unused()
         else:
@@ -171,6 +181,13 @@ class SourceActor(LoopActor):
             if self._state is State.IDLE:
                 self._start_driver()
         return None
+
+    def _may_wait(self, subscription: Subscription) -> bool:
+        """Whether a subscription may wait for rows, which are not there yet."""
+        wish = subscription.on_unavailable
+        if wish is OnUnavailable.WAIT:
+            return True
+        return not (self._attempts.circuit_open if wish is OnUnavailable.ERROR else self._state is State.FAILED)
 
     async def _admit_waiting(self, subscription: Subscription, timestamp: int) -> None:
         """Admit a subscription; the states that nobody has asked for yet are worked out first. Meanwhile this actor's
@@ -304,14 +321,13 @@ class SourceActor(LoopActor):
         if not self._wanted():
             self._stop_driver()
             self._memory.forget()
+            self._attempts.forget()
             self._set_state(State.IDLE, None)
 
     def _stop_lingering(self) -> None:
         if self._lingering is not None:
             self._lingering.cancel()
             self._lingering = None
-            if self._driver is None:  # it failed while nobody was there, and so nothing else starts it again
-                tell(self.actor_ref, StartDriver())
 
     # What the driver reports
 
@@ -340,8 +356,7 @@ class SourceActor(LoopActor):
         return None
 
     def _on_changes(self, event: Changes) -> Coroutine[Any, Any, None] | None:
-        if event.committed_at is not None:
-            self._lag = max(0.0, time.time() - event.committed_at)
+        self._memory.lag.changed(event.committed_at)
         self._changes += len(event.changes)
         if self._reload is not None:
             self._reload.hold(event.timestamp, event.changes)
@@ -354,11 +369,12 @@ class SourceActor(LoopActor):
         return None
 
     def _on_resumed(self) -> None:
-        self._failures = 0
+        self._attempts.forget()
         self._trouble = None
         self._set_state(State.LIVE, self._note)
 
     def _on_progress(self, event: Progress) -> None:
+        self._memory.lag.known(event.closed_at)
         if self._reload is None and self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
             self._cache.timestamp = event.timestamp
 
@@ -370,6 +386,8 @@ class SourceActor(LoopActor):
         reload = self._reload
         if reload is not None:
             reload.finish()
+            self._trouble = None
+            self._announce(State.LIVE, time.time())  # with the first difference
             if self._cache.timestamp is None:
                 self._cache.load(reload.rows, reload.timestamp)
                 self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
@@ -377,8 +395,7 @@ class SourceActor(LoopActor):
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
             self._reload = None
             self._memory.relation = self._relation
-            self._failures = 0
-            self._trouble = None
+            self._attempts.forget()
             self._set_state(State.LIVE, self._note)
             await self._serve_waiting(reload.timestamp)
         self._handled(event)
@@ -448,7 +465,7 @@ class SourceActor(LoopActor):
 
     @handles(StartDriver)
     def _start_again(self, _message: StartDriver) -> None:
-        if self._driver is None and self._wanted():
+        if self._driver is None and self._state is not State.IDLE:
             self._start_driver()
 
     def _start_driver(self) -> None:
@@ -475,6 +492,7 @@ class SourceActor(LoopActor):
 
     def _stop_driver(self) -> None:
         self._run += 1
+        self._memory.lag.lost()
         self._reload = None
         if self._intake is not None:
             self._intake.close()
@@ -492,32 +510,35 @@ class SourceActor(LoopActor):
         expected = isinstance(error, DatabaseError)
         permanent = isinstance(error, DatabaseError) and error.permanent
         reason = _describe(error)
+        self._note = None
         self._trouble = _told(error)
-        self._failures += 1
-        retry = self._retry_delay(permanent=permanent)
+        retry = self._attempts.failed(permanent=permanent)
         if permanent:
             self._set_state(State.FAILED, reason)
         else:
             self._set_state(State.STALE if self._cache.timestamp is not None else State.CONNECTING, reason)
         log.warning(
-            "source %s: %s (next attempt in %.1f s)",
+            "source %s: %s (next attempt in %.1f s) [%s]",
             self.source.name,
             reason,
             retry,
+            UNAVAILABLE,
             exc_info=None if expected else error,
         )
-        if permanent and self._cache.timestamp is None:
-            self._refuse_all()
-        if self._wanted():
-            self._later(retry, StartDriver())
-        else:
-            self._linger_if_unused()
+        if self._cache.timestamp is None:
+            self._refuse_impatient()
+            if permanent:
+                self._refuse_questions()
+        # Also while nobody waits: those who were refused may come back, and are to find that it is over
+        self._later(retry, StartDriver())
+        self._linger_if_unused()
 
-    def _refuse_all(self) -> None:
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        for subscription in waiting:
+    def _refuse_impatient(self) -> None:
+        for subscription in [one for one in self._waiting if not self._may_wait(one)]:
+            del self._waiting[subscription]
             self._refuse(subscription, self._unavailable())
+
+    def _refuse_questions(self) -> None:
         self._fail_questions(self._unavailable())
         looking, self._looking = self._looking, {}
         for future in looking.values():
@@ -527,12 +548,6 @@ class SourceActor(LoopActor):
         questions, self._questions = self._questions, {}
         for question in questions:
             question.set_exception(SourceUnavailableError(message))
-
-    def _retry_delay(self, *, permanent: bool) -> float:
-        # What somebody has to mend is not mended within a moment, and each attempt may read a whole relation
-        first = self._config.retry_min * (10.0 if permanent else 1.0)
-        doubled = first * 2.0 ** min(self._failures - 1, 30)
-        return min(self._config.retry_max, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
 
     # State
 
@@ -544,10 +559,25 @@ class SourceActor(LoopActor):
             log.info("source %s: %s%s", self.source.name, state.value, f" ({reason})" if reason else "")
         self._state = state
         self._reason = reason
+        self._announce(state, self._since)
         self._tell_state()
 
     def _tell_state(self) -> None:
-        tell(self._supervisor, SourceStateChanged(self.source.name, self._state, self._reason, self._since))
+        name, lag = self.source.name, self._memory.lag
+        tell(self._supervisor, SourceStateChanged(name, self._state, self._reason, self._since, self._told(), lag))
+
+    def _told(self) -> str | None:
+        """The reason for the state, in words for clients."""
+        if self._state is State.IDLE:
+            return None
+        return self._note if self._state is State.LIVE else self._note or self._trouble
+
+    def _announce(self, state: State, since: float) -> None:
+        """A change of the state is told with the next change of a row to those who follow."""
+        if state is not self._announced:
+            self._announced = state
+            reason = self._note if state is State.LIVE else self._trouble
+            self._memory.announce(news_of(Standing(self.source.name, state, since, reason, self._memory.lag.ms)))
 
     def _later(self, seconds: float, message: Any) -> asyncio.TimerHandle:
         def send() -> None:
@@ -572,9 +602,10 @@ class SourceActor(LoopActor):
             "since": self._since,
             "rows": len(self._cache.rows),
             "timestamp": None if self._cache.timestamp is None else str(self._cache.timestamp),
-            "lag_ms": None if self._lag is None else round(self._lag * 1000, 1),
+            "lag_ms": self._memory.lag.ms,
             "changes": self._changes,
-            "failures": self._failures,
+            "failures": self._attempts.failures,
+            "circuit_open": self._attempts.circuit_open,
             "waiting": len(self._waiting),
             **self._memory.details(),
         }

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 from tycostream.model import Position, Row
+from tycostream.status import Lag
 from tycostream.triggers.watches import Watch, Watches
 from tycostream.views import Delivery, Delta, Derivation, Derived, RowCache, SnapshotReader, Subscription, Views
 from tycostream.views.views import Group
@@ -58,6 +59,7 @@ class SourceMemory:
     timestamp_delivered: int | None = None
     relation: str | None = None
     """Whose history the rows belong to: see `SnapshotStarted`."""
+    lag: Lag = field(default_factory=Lag)
 
     def __post_init__(self) -> None:
         self.watches = Watches(self.cache.source)
@@ -170,6 +172,11 @@ class SourceMemory:
         """Hand over what has been noted for triggers since the last flush; those that have to be woken."""
         return chain.from_iterable(watches.flush() for watches in self.every_watches())
 
+    def announce(self, news: bytes) -> None:
+        """Everybody's next change comes with this: see `Delivery.news`."""
+        for views in self.every_views():
+            views.announce(news)
+
     def delivered(self) -> None:
         """Everybody has been told."""
         self.undelivered.clear()
@@ -201,6 +208,7 @@ class SourceMemory:
         """The rows are not kept any more."""
         self.cache.clear()
         self.timestamp_delivered = None
+        self.lag.forget()
 
     def roll_back(self) -> None:
         """Take back what has not been told."""

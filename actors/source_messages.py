@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql.errors import UNAVAILABLE
-from tycostream.model import Event, Key, Row
+from tycostream.model import Event, Key, Row, Source
+from tycostream.status import STATUS, Lag, SourceState
 from tycostream.triggers.watches import Watch
 from tycostream.views import Delivery, Derivation, SnapshotReader, Subscription
 
+State = SourceState
 
-class State(enum.Enum):
-    """How a source stands to its database."""
 
-    IDLE = "IDLE"  # nobody has asked for it
-    CONNECTING = "CONNECTING"  # the first snapshot is on its way
-    LIVE = "LIVE"
-    STALE = "STALE"  # the rows of an earlier moment are served, the database is out of reach
-    FAILED = "FAILED"  # somebody has to change the database or the schema file; tried again now and then
+def place_of(source: Source) -> tuple[str, str]:
+    """Kind and name under which the supervisor's directory has the actor of a source."""
+    return "status" if source is STATUS else "source", source.name
 
 
 # What it hears
@@ -150,12 +147,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class SourceStateChanged:
-    """To the supervisor."""
+    """To the supervisor. `reason` is for operators, `told` for clients. `lag` is the source's own, and goes on."""
 
     name: str
     state: State
     reason: str | None
     since: float
+    told: str | None = None
+    lag: Lag = field(default_factory=Lag)
 
 
 class SourceUnavailableError(Exception):

@@ -15,15 +15,21 @@ from typing import Any
 import pykka
 from pykka import ActorRef
 
+from actors.board import SourceBoard
 from actors.runtime import Describe, LoopActor, Stop, handles, loop_actor, stop_actor, tell
 from actors.source_messages import SourceStateChanged, State
+from tycostream.errors import known
 
 log = logging.getLogger("tycostream.supervisor")
 
 MakeActor = Callable[[ActorRef[Any]], ActorRef[Any]]
 """Starts a child; it is handed the supervisor."""
 
+ACTOR_FAILED = known("ACTOR_FAILED")
+ACTOR_GIVEN_UP = known("ACTOR_GIVEN_UP")
+
 DESCRIBE_SECONDS = 2.0
+GIVEN_UP = "it failed too often and was given up: it is served again when the service is restarted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +118,6 @@ class Child:
     last_error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SourceBoard:
-    """The state that each source last told, by name. Written by the supervisor alone."""
-
-    states: dict[str, SourceStateChanged] = field(default_factory=dict)
-
-
 class Supervisor(LoopActor):
     """See the module."""
 
@@ -136,7 +135,7 @@ class Supervisor(LoopActor):
 
     @handles(SourceStateChanged)
     def _on_source_state(self, message: SourceStateChanged) -> None:
-        self._board.states[message.name] = message
+        self._board.post(message)
 
     def on_stop(self) -> None:
         for timer in self._timers:
@@ -212,7 +211,7 @@ class Supervisor(LoopActor):
             return
         child.last_error = f"{type(error).__name__}: {error}"
         child.state = "failed"
-        log.error("%s %s failed: %s", child.kind, child.name, child.last_error)
+        log.error("%s %s failed: %s [%s]", child.kind, child.name, child.last_error, ACTOR_FAILED)
         if child.restart is None or self._stopping:
             if child.restart is None:
                 del self._children[child.kind, child.name]
@@ -226,9 +225,16 @@ class Supervisor(LoopActor):
         if count >= strategy.give_up:
             child.state = "given up"
             if child.kind == "source":
-                gave_up = SourceStateChanged(child.name, State.FAILED, f"given up: {child.last_error}", time.time())
-                self._board.states[child.name] = gave_up
-            log.error("%s %s failed %d times in %.0f s: given up", child.kind, child.name, count, strategy.within)
+                reason = f"given up: {child.last_error}"
+                self._board.post(SourceStateChanged(child.name, State.FAILED, reason, time.time(), GIVEN_UP))
+            log.error(
+                "%s %s failed %d times in %.0f s: given up [%s]",
+                child.kind,
+                child.name,
+                count,
+                strategy.within,
+                ACTOR_GIVEN_UP,
+            )
             return
         delay = 0.0 if count == 1 else min(strategy.most, strategy.delay * 2.0 ** (count - 2))
         child.state = "restarting"
@@ -304,6 +310,18 @@ class Supervisor(LoopActor):
         for child in self._children.values():
             counts[child.kind] = counts.get(child.kind, 0) + 1
         return {"children": counts}
+
+
+async def stop_everything(
+    supervisor: ActorRef[Any], directory: dict[tuple[str, str], ActorRef[Any]], order: tuple[str, ...]
+) -> None:
+    """Stop all children, kinds in this order; also where the supervisor is dead, and nobody knows but the directory."""
+    try:
+        await _ask(supervisor, StopChildren(order))
+    except pykka.ActorDeadError:
+        for kind in order:
+            refs = [ref for (found, _name), ref in directory.items() if found == kind]
+            await asyncio.gather(*(stop_actor(ref) for ref in refs))
 
 
 async def _ask(ref: ActorRef[Any], message: Any) -> Any:

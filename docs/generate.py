@@ -1,4 +1,5 @@
-"""Writes docs/configuration.md from the table of variables in the code, and docs/cli.md from the command line's parser:
+"""Writes docs/configuration.md from the table of variables in the code, docs/errors.md from that of error codes, and
+docs/cli.md from the command line's parser:
 `python docs/generate.py`. A test holds them together."""
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tycostream.cli import make_parser
+from tycostream.errors import GROUPS, Failure
 from tycostream.settings import VARIABLES
 
 FOLDER = Path(__file__).parent
@@ -37,6 +39,21 @@ Every command. `tycostream` is short for `python -m tycostream`. What is set in 
 | 0 | Done, or ended by Ctrl-C or SIGTERM. |
 | 1 | It failed: the database or service can't be reached, or what was asked about does not fit, or breaks clients. |
 | 2 | The command line, the settings or a schema file must be mended; standard error has a line for each mistake. |
+"""
+
+
+ERRORS_HEAD = """# Error codes
+
+Every way in which something can fail has a code that keeps its meaning. Errors of GraphQL have it in `extensions.code`,
+over WebSockets and HTTP, and so have all other errors that are answered over HTTP. A message says what was wrong this
+time and what would be valid; it may be worded differently tomorrow.
+
+**Again?** says whether the same again can help: *no*, something has to be changed first; *later*, wait for longer each
+time; *at once*, connect again after a short random wait and subscribe again.
+
+HTTP statuses are those of answers that carry the code. With `Accept: application/json`, a request that can't be carried
+out is answered with 200; with `application/graphql-response+json`, with 400. Log lines end with the code in brackets.
+What operators do about each is in [operations.md](operations.md).
 """
 
 
@@ -84,7 +101,29 @@ def _table(arguments: list[argparse.Action]) -> Iterator[str]:
         yield f"| {', '.join(spelled) or f'`{value}`'} | {text[0].upper()}{text[1:]}. |\n"
 
 
-PAGES = {"configuration.md": configuration, "cli.md": commands}
+def errors() -> str:
+    """The page of error codes."""
+    parts = [ERRORS_HEAD]
+    for title, failures in GROUPS.items():
+        parts.append(f"\n## {title}\n\n| code | meaning | again? | where |\n| --- | --- | --- | --- |\n")
+        parts += [f"| `{one.code}` | {one.meaning} | {one.retry.value} | {_places(one)} |\n" for one in failures]
+    return "".join(parts)
+
+
+def _places(failure: Failure) -> str:
+    places = ["GraphQL"] if failure.graphql else []
+    if failure.http:
+        places.append(f"HTTP {', '.join(map(str, failure.http))}")
+    if failure.close is not None:
+        places.append(f"close code {failure.close}")
+    if failure.log:
+        places.append(f"log of `{failure.log}`")
+    if failure.exit is not None:
+        places.append(f"exit code {failure.exit}")
+    return "; ".join(places)
+
+
+PAGES = {"configuration.md": configuration, "errors.md": errors, "cli.md": commands}
 
 if __name__ == "__main__":
     for name, render in PAGES.items():

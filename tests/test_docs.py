@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -145,14 +146,19 @@ def test_commands_that_are_not_known_are_noticed(command: str) -> None:
         parse_command(command.split())
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "cli.md"])
-def test_generated_pages_are_those_of_the_code(page: str) -> None:
+def generator() -> ModuleType:
+    """docs/generate.py."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    assert (ROOT / "docs" / page).read_text() == generate.PAGES[page](), "run: python docs/generate.py"
+    return generate
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "errors.md", "cli.md"])
+def test_generated_pages_are_those_of_the_code(page: str) -> None:
+    assert (ROOT / "docs" / page).read_text() == generator().PAGES[page](), "run: python docs/generate.py"
 
 
 def test_every_close_code_is_explained() -> None:

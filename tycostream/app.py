@@ -16,20 +16,21 @@ from graphql import GraphQLSchema
 from pykka import ActorRef
 from tornado.httpserver import HTTPServer
 
+from actors.board import BoardDriver, SourceBoard
 from actors.connection import (
-    CloseConnection,
     ConnectionActor,
     ConnectionConfig,
     FrameReceived,
     SocketClosed,
     SocketDrained,
 )
+from actors.drain import drain
 from actors.feed import FeedActor, FeedHandle
 from actors.runtime import Dispatcher, loop_actor, stop_actor, tell
 from actors.source import SourceActor, SourceConfig
 from actors.source_memory import SourceMemory
-from actors.source_messages import ReadRows, Refused, SourceUnavailableError
-from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChild, StopChildren, Supervisor
+from actors.source_messages import ReadRows, Refused, SourceUnavailableError, place_of
+from actors.supervisor import Adopt, ListActors, Restart, StartChild, StopChild, Supervisor, stop_everything
 from actors.triggers import RegistryConfig, TriggerRegistry
 from tycostream import model
 from tycostream.databases.connection import ConnectionParameters
@@ -44,6 +45,7 @@ from tycostream.graphql.schema import build_schema
 from tycostream.model import Catalog, Row
 from tycostream.reload import Changeover, compare
 from tycostream.settings import Settings
+from tycostream.status import STATUS
 from tycostream.triggers import Courier, TargetPolicy
 from tycostream.views import RowCache
 from tycostream.web.application import Services, WebConfig, listen, make_application
@@ -55,8 +57,12 @@ from tycostream.wiring import connection_parameters, courier_config, embedded_da
 
 log = logging.getLogger("tycostream")
 
-STOP_ORDER = ("connection", "trigger", "source", "feed")
+STOP_ORDER = ("connection", "trigger", "source", "status", "feed")
 FEED = "postgres"
+LAST_SECONDS = 0.5
+"""For connections to the database to close, whatever else has taken its time."""
+RESTARTING = "the service is being restarted"
+
 INBOX_FRAMES = 64
 """Frames of one client that wait for its actor before no more are read from its socket."""
 
@@ -91,7 +97,7 @@ class Service:
         wait = settings.sources.query_timeout_seconds
         self._triggers = TriggerRegistry(RegistryConfig(self._policy, limits.max_triggers, wait), self._directory)
         bounds = Limits(tokens=limits.max_tokens, depth=limits.max_depth, aliases=limits.max_aliases)
-        self._engine = Engine(catalog, bounds, self, self._triggers)
+        self._engine = Engine(catalog, bounds, self, self._triggers, self._board)
 
     # Life
 
@@ -102,45 +108,59 @@ class Service:
             self._courier = Courier(courier_config(self.settings, self._policy))
             self._triggers.open(self._supervisor, self._courier)
             self._make_driver = await self._start_database()
-            for source in self.catalog.sources.values():
+            for source in (STATUS, *self.catalog.sources.values()):
                 await self._start_source(source)
             self._listen()
         except BaseException:
             await self.stop()
             raise
 
-    async def stop(self, *, restarting: bool = False) -> None:
-        """Tell every client, close every cursor, deliver what waits, and end. Takes SHUTDOWN_SECONDS at most.
+    def on_supervisor_end(self, tell_of: Callable[[BaseException | None], None]) -> None:
+        """Hand the error to this function should the supervisor end before it is stopped."""
+        actor = None if self._supervisor is None else loop_actor(self._supervisor)
+        if actor is not None:
+            actor.on_exit = lambda _ref, error: tell_of(error)
 
-        `restarting`: clients are told that they can come back at once.
+    async def stop(self, *, restart: bool = False) -> None:
+        """Send every client away, close every cursor, deliver what waits, and end. Takes SHUTDOWN_SECONDS at most.
+
+        Clients are told that the service is being stopped, or that it is being restarted. Nothing here needs the
+        supervisor to be alive.
         """
         self._stopping = True
-        if restarting:
-            for (kind, _name), connection in self._directory.items():
-                if kind == "connection":
-                    tell(connection, CloseConnection(CloseCode.SERVICE_RESTART))
         if self._server is not None:
             self._server.stop()
         within = self.settings.limits.shutdown_seconds
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
+
+        def left() -> float:
+            return max(0.0, deadline - loop.time())
+
+        code, reason = (CloseCode.SERVICE_RESTART, RESTARTING) if restart else (CloseCode.GOING_AWAY, None)
+        clients = [ref for (kind, _name), ref in self._directory.items() if kind == "connection"]
+        await drain(clients, code, reason or code.reason, min(self.settings.limits.drain_seconds, within))
         if self._supervisor is not None:
             supervisor, self._supervisor = self._supervisor, None
             try:
-                await asyncio.wait_for(_reply(supervisor.ask(StopChildren(STOP_ORDER), block=False)), within)
+                await asyncio.wait_for(stop_everything(supervisor, self._directory, STOP_ORDER), left())
             except TimeoutError:
                 log.error("not everything stopped within %g s", within)
             await stop_actor(supervisor)
         if self._courier is not None:
-            await self._courier.close(max(0.0, deadline - loop.time()))
+            await self._courier.close(left())
             self._courier = None
-        await Dispatcher.current().finish_tasks(within=within)
+        await Dispatcher.current().finish_tasks(within=max(LAST_SECONDS, left()))
         if self._server is not None:
             await self._server.close_all_connections()
             self._server = None
+        await self.stop_database()
+
+    async def stop_database(self) -> None:
+        """Stop the embedded database, where there is one: it would outlive the process."""
         if self._embedded is not None:
-            await self._embedded.stop()
-            self._embedded = None
+            embedded, self._embedded = self._embedded, None
+            await embedded.stop()
 
     async def _database(self) -> ConnectionParameters:
         database = self.settings.database
@@ -177,11 +197,15 @@ class Service:
             retry_max=sources.reconnect_max_ms / 1000,
         )
         memory = self._memories[source.name] = SourceMemory(RowCache(source))
+        make_driver = self._follow_board if source is STATUS else self._make_driver
 
         def make_source(supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return SourceActor.start(source, self._make_driver, config, memory, supervisor)
+            return SourceActor.start(source, make_driver, config, memory, supervisor)
 
-        await self._start_child(StartChild("source", source.name, make_source, Restart()))
+        await self._start_child(StartChild(*place_of(source), make_source, Restart()))
+
+    def _follow_board(self, _source: model.Source) -> Driver:
+        return BoardDriver(self._board)
 
     async def _stop_source(self, source: model.Source) -> None:
         """Stop its actor, and hand on what its triggers have to tell. Its subscriptions are left in its memory."""
@@ -214,7 +238,7 @@ class Service:
         change = compare(self.catalog, catalog)
         if not change.empty:
             change.describe()
-            schema = await asyncio.to_thread(build_schema, change.catalog)
+            schema = await asyncio.to_thread(build_schema, change.catalog, self._board)
             await self._change_over(change, schema)
         self._schema = SchemaStatus(time.time())
         return change

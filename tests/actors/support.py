@@ -9,11 +9,12 @@ from typing import Any
 
 from pykka import ActorRef
 
+from actors.board import SourceBoard
 from actors.runtime import Dispatcher, LoopActor, handles, stop_actor
 from actors.source import SourceActor, SourceConfig
 from actors.source_memory import SourceMemory
 from actors.source_messages import Attached, Delivered, Refused
-from actors.supervisor import Restart, SourceBoard, StartChild, StopChildren, Supervisor
+from actors.supervisor import Restart, StartChild, StopChildren, Supervisor
 from tests.views.support import SOURCE, Client, Everything, changes_of, subscription
 from tycostream.databases.driver import Ready
 from tycostream.model import (

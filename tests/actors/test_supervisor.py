@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from pykka import ActorRef
 
+from actors.board import SourceBoard
 from actors.runtime import LoopActor, handles, stop_actor, tell
 from actors.source_messages import SourceStateChanged, State
-from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChild, StopChildren, Supervisor
+from actors.supervisor import Adopt, ListActors, Restart, StartChild, StopChild, StopChildren, Supervisor
 from tests.actors.support import until
 
 

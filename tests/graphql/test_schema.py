@@ -12,7 +12,7 @@ from graphql import (
 from tests.graphql.examples import CATALOG, TRADES
 from tycostream.graphql.schema import build_schema
 from tycostream.model import Catalog, Column, ColumnType, EnumType, Relation, Source
-from tycostream.settings.names import BUILT_IN_TYPES, enum_names, source_names
+from tycostream.settings.names import BUILT_IN_QUERIES, BUILT_IN_TYPES, enum_names, source_names
 
 EXPECTED = Path(__file__).with_name("expected.graphql")
 COMPARED = ("_eq", "_neq", "_gt", "_gte", "_lt", "_lte")
@@ -96,7 +96,7 @@ def test_every_name_that_a_source_takes_is_reserved(schema: GraphQLSchema) -> No
     for kind, root in roots.items():
         assert root is not None
         taken |= {(kind, name) for name in root.fields}
-    reserved = {("type", name) for name in BUILT_IN_TYPES}
+    reserved = {("type", name) for name in BUILT_IN_TYPES} | {("query", name) for name in BUILT_IN_QUERIES}
     for source in CATALOG.sources:
         reserved |= set(source_names(source))
     for enum in CATALOG.enums:
@@ -112,6 +112,7 @@ def test_query_fields(schema: GraphQLSchema) -> None:
         "holdings_by_pk": "holdings",
         **{f"{name}_trigger": "Trigger" for name in ("trades", "holdings")},
         **{f"{name}_triggers": "[Trigger!]!" for name in ("trades", "holdings")},
+        "source_status": "[SourceStatus!]!",
     }
     assert schema.query_type is not None
     key = schema.query_type.fields["holdings_by_pk"].args

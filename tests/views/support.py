@@ -30,7 +30,7 @@ class Everything:
     interest: int = -1
 
     def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
-        return json.dumps([operation.value, row, changed, timestamp]).encode()
+        return json.dumps({"data": [operation.value, row, changed, timestamp]}).encode()
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def changes_of(lines: bytes) -> Iterator[tuple[str, str, tuple[str | None, ...],
     """Operation id, operation, row, changed columns, timestamp of each message."""
     for line in lines.splitlines():
         operation_id, payload = line.split(b" ", 1)
-        operation, row, changed, timestamp = json.loads(payload)
+        operation, row, changed, timestamp = json.loads(payload)["data"]
         yield operation_id.decode(), operation, tuple(row), changed, timestamp
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,3 +163,13 @@ def test_a_snapshot_is_read_in_pieces_that_leave_out_what_the_filter_does_not_ad
         heard += [row[0] for _, _, row, _, _ in changes_of(outbox.take())]
     assert heard == ["0", "1000", "2000"]
     assert pieces == 6
+
+
+def test_news_wait_for_a_slow_client_and_are_told_once() -> None:
+    outbox = Outbox(hold_rows=10, max_rows=100)
+    one = subscription()
+    one.news = b'{"a":1}'
+    for clock in (1, 2):
+        outbox.put(one, [(INSERT, str(clock), (str(clock), "AAPL", None), 0, clock)])
+        told = [json.loads(line.split(b" ", 1)[1]) for line in outbox.take().splitlines()]
+        assert [message.get("extensions") for message in told] == [{"a": 1} if clock == 1 else None]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.views.support import subscription
 from tycostream.model import Operation, Row
-from tycostream.views import Views
+from tycostream.views import Delivery, Views
+from tycostream.views.delivery import in_order
 
 
 class Failing:
@@ -33,3 +36,25 @@ def test_after_a_flush_that_failed_every_view_is_told_again() -> None:
     views.route([("1", None, ("1", "A", "6"), 0)], 2)
     ((_, delivery),) = views.flush()
     assert [change[2] for change in delivery.changes] == [("1", "A", "6")]
+
+
+def test_news_go_with_the_next_changes_of_each_group_and_its_first_timestamp() -> None:
+    views = Views()
+    one, two = subscription("1"), subscription("2", {"symbol": {"_eq": "B"}})
+    for each in (one, two):
+        views.add(each)
+    views.announce(b'{"old":1}')
+    views.announce(b'{"new":1}')
+    views.route([("1", None, ("1", "A", "5"), 0)], 1)
+    views.route([("2", None, ("2", "A", "5"), 0)], 2)
+    ((_, delivery),) = views.flush()
+    later = [(two, Delivery(two.selection, [(Operation.INSERT, "9", ("9", "B", None), 0, 1)]))]
+    pieces = [(each, json.loads(piece.payloads()[0])) for each, piece in in_order([(one, delivery), *later])]
+    assert [(each, result.get("extensions")) for each, result in pieces] == [
+        (one, {"new": 1}), (two, None), (one, None),
+    ]  # fmt: skip
+    first, second = [json.loads(result) for result in delivery.payloads()]
+    assert (first["extensions"], "extensions" in second) == ({"new": 1}, False)
+    views.route([("3", None, ("3", "B", "5"), 0)], 3)
+    news = {group.subscriptions.popitem()[0]: delivery.news for group, delivery in views.flush()}
+    assert news == {one: None, two: b'{"new":1}'}

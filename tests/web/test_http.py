@@ -15,7 +15,7 @@ from tests.web.support import engine, raw, serving
 from tycostream.graphql import PreparedQuery
 from tycostream.web.application import WebConfig
 from tycostream.web.base import MAX_HEADER_BYTES, BaseHandler
-from tycostream.web.http import GRAPHQL_RESPONSE, JSON, answer_get, answer_post, response_type
+from tycostream.web.http import GRAPHQL_RESPONSE, JSON, answer_get, answer_post, error_body, response_type
 
 QUERY = "{ trades { id symbol price } }"
 ROWS = {"data": {"trades": [{"id": 1, "symbol": "ACME", "price": 2.5}]}}
@@ -254,7 +254,7 @@ async def test_other_methods_are_answered_with_405(method: str) -> None:
             answer = await server.fetch("/graphql", method=method, body=body, allow_nonstandard_methods=True)
             assert answer.code == 405
             assert answer.headers["Allow"] == METHODS
-            assert json.loads(answer.body) == {"errors": [{"message": "Method Not Allowed"}]}
+            assert json.loads(answer.body) == error_body("Method Not Allowed", "METHOD_NOT_ALLOWED")
 
 
 @pytest.mark.parametrize("refused", ["PUT /graphql", "POST /nothing", "OPTIONS /graphql"])
@@ -274,7 +274,7 @@ async def test_elsewhere_there_is_nothing_for_any_method(method: str) -> None:
         for path in ("/nothing", "/graphql%00", "/graphql/%2e%2e/", "/graphql/x?query={a}"):
             answer = await server.fetch(path, method=method, allow_nonstandard_methods=True)
             assert answer.code == 404
-            expected = {"errors": [{"message": "there is nothing here; GraphQL is at /graphql"}]}
+            expected = error_body("there is nothing here; GraphQL is at /graphql", "NOT_FOUND")
             assert method == "HEAD" or json.loads(answer.body) == expected
 
 
@@ -392,7 +392,7 @@ async def test_an_error_of_ours_is_answered_without_its_text(monkeypatch: pytest
     async with serving(of=broken) as server:
         answer = await server.fetch("/graphql", method="POST", headers={"Content-Type": JSON}, body='{"query":"{a}"}')
         assert answer.code == 500
-        assert json.loads(answer.body) == {"errors": [{"message": "Internal error"}]}
+        assert json.loads(answer.body) == error_body("Internal error", "INTERNAL_SERVER_ERROR")
 
 
 async def test_headers_that_are_too_long_are_answered_with_431() -> None:
@@ -404,7 +404,7 @@ async def test_headers_that_are_too_long_are_answered_with_431() -> None:
         ):
             answer = await server.fetch(path, headers=headers)
             assert answer.code == 431
-            assert json.loads(answer.body) == {"errors": [{"message": "Request Header Fields Too Large"}]}
+            assert json.loads(answer.body) == error_body("Request Header Fields Too Large", "HEADERS_TOO_LARGE")
         fits = await server.fetch("/graphql?query={__typename}", headers={"X": "a" * (MAX_HEADER_BYTES - 1000)})
         assert fits.code == 200
 

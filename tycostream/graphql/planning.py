@@ -27,8 +27,13 @@ from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice
 from tycostream.graphql.rendering import Selection
 from tycostream.graphql.rules import derivation_of, selected, where_filter
 from tycostream.graphql.schema import build_schema, by_key_name
+from tycostream.graphql.status import TYPE as STATUS_TYPE
+from tycostream.graphql.status import StatusReader, StatusSelection, status_filter
 from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
+from tycostream.status import SOURCE_STATUS, STATUS
+from tycostream.views.delivery import OnUnavailable
+from tycostream.views.delivery import Selection as AnySelection
 from tycostream.views.derived import Derivation
 
 _MOST_ERRORS = 20
@@ -40,22 +45,28 @@ class SubscriptionPlan:
 
     source: Source
     filter: Filter
-    selection: Selection
+    selection: AnySelection
     response_key: str
     derivation: Derivation | None = None
     """Whose calculated fields the rows have that filter and selection see; None: the database's columns alone."""
+    on_unavailable: OnUnavailable | None = None
 
 
 class Engine:
     """Prepares and executes requests against the catalog's schema."""
 
     def __init__(
-        self, catalog: Catalog, limits: Limits, rows: RowReader, triggers: TriggerService | None = None
+        self,
+        catalog: Catalog,
+        limits: Limits,
+        rows: RowReader,
+        triggers: TriggerService | None = None,
+        statuses: StatusReader | None = None,
     ) -> None:
         self._limits = limits
         self._rows = rows
         self._triggers = triggers
-        self.adopt(catalog, build_schema(catalog))
+        self.adopt(catalog, build_schema(catalog, statuses))
 
     def adopt(self, catalog: Catalog, schema: GraphQLSchema) -> None:
         """From now on requests are prepared against this catalog, whose schema it is. What has been prepared stays what
@@ -109,8 +120,12 @@ class Engine:
     def _plan_subscription(
         self, document: Document, key: str, nodes: list[FieldNode], values: VariableValues
     ) -> SubscriptionPlan:
-        source = self._sources[nodes[0].name.value]
         arguments = self._arguments("Subscription", nodes[0], values)
+        if nodes[0].name.value == SOURCE_STATUS:
+            wanted = status_filter(self._sources, nodes[0], arguments)
+            told = StatusSelection(key, field_tree(document, nodes, (STATUS_TYPE,), values))
+            return SubscriptionPlan(STATUS, wanted, told, key)
+        source = self._sources[nodes[0].name.value]
         tree = field_tree(document, nodes, (f"{source.name}Update", source.name), values)
         condition = where_filter(source, nodes[0], arguments.get("where"))
         used = {*condition.columns(), *(name for field in tree for name in selected(field.fields))}
@@ -120,7 +135,7 @@ class Engine:
         selection = self._selections.get((source, key, tree))
         if selection is None:
             selection = self._selections[source, key, tree] = Selection(source.extended, key, tree)
-        return SubscriptionPlan(source, condition, selection, key, derivation)
+        return SubscriptionPlan(source, condition, selection, key, derivation, arguments.get("on_unavailable"))
 
     def _plan_rows(
         self,

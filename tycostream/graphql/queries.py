@@ -184,6 +184,6 @@ def _told(error: Exception, place: GraphQLError) -> dict[str, Any]:
     elif isinstance(error, TriggerError):
         code, message = error.code.value, str(error)
     else:
-        log.error("A query failed", exc_info=error)
+        log.error("A query failed [%s]", INTERNAL, exc_info=error)
         code, message = INTERNAL, "Internal error"
     return formatted(GraphQLError(message, place.nodes, path=place.path), code)

@@ -26,8 +26,10 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
+from tycostream.graphql.status import StatusReader, StatusTypes, unavailable_argument
 from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
+from tycostream.status import SOURCE_STATUS
 from tycostream.views.rules import rules_argument
 
 _SCALARS = {
@@ -44,8 +46,11 @@ _OPERATION_HELP = {
 }
 
 
-def build_schema(catalog: Catalog) -> GraphQLSchema:
-    """Queries, subscriptions and mutations for every source. Raises ValueError where the catalog's names clash."""
+def build_schema(catalog: Catalog, statuses: StatusReader | None = None) -> GraphQLSchema:
+    """Queries, subscriptions and mutations for every source. Raises ValueError where the catalog's names clash.
+
+    `statuses` answers `source_status`; without it nothing is known of any source.
+    """
     enums = {
         enum.name: GraphQLEnumType(
             enum.name,
@@ -69,6 +74,7 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         description="Which way a column sorts.",
     )
     triggers = TriggerTypes()
+    patience = unavailable_argument()
     queries: dict[str, GraphQLField] = {}
     mutations: dict[str, GraphQLField] = {}
     subscriptions: dict[str, GraphQLField] = {}
@@ -79,7 +85,7 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         rules = _rule_arguments(source, expression, enums)
         subscriptions[source.name] = GraphQLField(
             GraphQLNonNull(_update_type(source, row, row_operation)),
-            {"where": where, **rules},
+            {"where": where, "on_unavailable": patience, **rules},
             description=_described(source, "Follow {}: its rows first, then every change as it happens."),
         )
         order = GraphQLArgument(
@@ -90,6 +96,9 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         queries.update(_row_queries(source, row, {"where": where, "order_by": order}, rules, enums))
         queries.update(triggers.queries(source))
         mutations.update(triggers.mutations(source, expression, rules))
+    status = StatusTypes(catalog.sources, statuses)
+    queries[SOURCE_STATUS] = status.query()
+    subscriptions[SOURCE_STATUS] = status.subscription()
     try:
         schema = GraphQLSchema(
             query=GraphQLObjectType("Query", queries),

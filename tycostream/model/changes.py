@@ -88,9 +88,11 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Everything up to and including this timestamp has been reported."""
+    """Everything up to and including this timestamp has been reported. `closed_at` is the moment that it stands for
+    (seconds since 1970, the database's clock), where timestamps are a clock."""
 
     timestamp: int
+    closed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

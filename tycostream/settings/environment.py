@@ -206,7 +206,13 @@ class Limits:
         "PING_SECONDS", "12", seconds(0), "Time between two pings to a client; 0 sends none."
     )
     shutdown_seconds: float = variable(
-        "SHUTDOWN_SECONDS", "5", seconds(0), "How long clients have to leave at shutdown."
+        "SHUTDOWN_SECONDS", "5", seconds(0), "How long a stop may take, webhooks that wait included."
+    )
+    drain_seconds: float = variable(
+        "DRAIN_SECONDS",
+        "3",
+        seconds(0),
+        "Over how long clients are sent away at a stop, so that they don't all come back at once; part of that time.",
     )
 
 
@@ -380,6 +386,11 @@ def _contradictions(settings: Settings, found: Mapping[str, _Found]) -> Iterable
     if limits.outbox_rows > limits.outbox_max_rows:
         message = f"OUTBOX_ROWS ({limits.outbox_rows}) is more than OUTBOX_MAX_ROWS ({limits.outbox_max_rows})"
         yield Problem(place("OUTBOX_ROWS", "OUTBOX_MAX_ROWS"), message)
+    if limits.drain_seconds > limits.shutdown_seconds and "DRAIN_SECONDS" in found:
+        message = (
+            f"DRAIN_SECONDS ({limits.drain_seconds:g}) is more than SHUTDOWN_SECONDS ({limits.shutdown_seconds:g})"
+        )
+        yield Problem(place("DRAIN_SECONDS"), message)
     if webhooks.retry_min_ms > webhooks.retry_max_ms:
         message = (
             f"WEBHOOK_RETRY_MIN_MS ({webhooks.retry_min_ms}) is more than"

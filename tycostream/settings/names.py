@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from tycostream.model import ColumnType
+from tycostream.status import SOURCE_STATUS
 
 MAX_NAME_BYTES = 63
 """PostgreSQL cuts longer identifiers (NAMEDATALEN - 1)."""
@@ -13,6 +14,7 @@ MAX_NAME_BYTES = 63
 BUILT_IN_TYPES = frozenset(
     {
         *("Query", "Mutation", "Subscription", "RowOperation", "Trigger", "TriggerOnCreate", "order_by"),
+        *("SourceStatus", "SourceState", "OnUnavailable"),
         *("Int", "Float", "String", "Boolean", "ID"),
         *(
             f"{kind}Comparison"
@@ -24,6 +26,9 @@ BUILT_IN_TYPES = frozenset(
     }
 )
 """Types of the GraphQL schema that are there whatever the schema file says."""
+
+BUILT_IN_QUERIES = frozenset({SOURCE_STATUS})
+"""Fields that Query has whatever the schema file says; those of Subscription among them."""
 
 BOOLEAN_WORDS = frozenset({"_and", "_or", "_not"})
 COLUMN_TYPES = frozenset(kind.value for kind in ColumnType if kind is not ColumnType.ENUM)
@@ -79,6 +84,7 @@ def clashes(enums: Iterable[str], sources: Mapping[str, Iterable[str]]) -> Itera
     """The enums and sources, as their trails, that need a name in GraphQL which is taken already; and why. `sources`
     come with the names of their calculated fields."""
     taken = {("type", name): "tycostream itself" for name in BUILT_IN_TYPES}
+    taken |= {("query", name): "tycostream itself" for name in BUILT_IN_QUERIES}
     named = [("enums", name, enum_names(name)) for name in enums]
     named += [("sources", name, source_names(name, calculated)) for name, calculated in sources.items()]
     for group, name, needed in named:

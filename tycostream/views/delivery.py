@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -38,6 +39,13 @@ class Envelope(Protocol):
         """The results as complete messages, one after the other."""
 
 
+class OnUnavailable(enum.Enum):
+    """What becomes of a subscription whose source has no rows, and can't get any now."""
+
+    WAIT = "WAIT"
+    ERROR = "ERROR"
+
+
 @dataclass(eq=False, slots=True)
 class Subscription:
     """One client's subscription. Its connection and its source hold the same object and compare it by identity."""
@@ -51,20 +59,27 @@ class Subscription:
     operation_id: str
     derivation: Derivation | None = None
     """Whose calculated fields its rows have; None where it is told of the database's columns alone."""
+    on_unavailable: OnUnavailable | None = None
+    """None waits where the database may be back soon, and is an error where somebody has to mend something."""
+    news: bytes | None = None
+    """What its next result is to say beside the data: see `Delivery.news`."""
 
 
 class Delivery:
     """Changes for every subscription that shares a view and a selection, in order.
 
     It lives for one turn of the source: payloads and wrapped bytes are shared by all who are told of it. A connection
-    that can't send at once keeps `changes` and drops the rest.
+    that can't send at once keeps `changes` and `news` and drops the rest.
+
+    `news` is the JSON of the first result's extensions, of which there are few: a source has changed its state.
     """
 
-    __slots__ = ("_payloads", "_wrapped", "changes", "selection")
+    __slots__ = ("_payloads", "_wrapped", "changes", "news", "selection")
 
     def __init__(self, selection: Selection, changes: list[ViewChange]) -> None:
         self.selection = selection
         self.changes = changes
+        self.news: bytes | None = None
         self._payloads: list[bytes] | None = None
         self._wrapped: dict[Hashable, bytes] = {}
 
@@ -80,6 +95,8 @@ class Delivery:
         """The rendered changes, one each."""
         if self._payloads is None:
             self._payloads = render_all(self.selection, self.changes)
+            if self.news is not None:
+                self._payloads[0] = with_extensions(self._payloads[0], self.news)
         return self._payloads
 
 
@@ -89,15 +106,22 @@ def render_all(selection: Selection, changes: Sequence[ViewChange]) -> list[byte
     return [render(operation, row, changed, timestamp) for operation, _key, row, changed, timestamp in changes]
 
 
+def with_extensions(result: bytes, extensions: bytes) -> bytes:
+    """A result that has none, with these extensions."""
+    return b'%b,"extensions":%b}' % (result[:-1], extensions)
+
+
 def in_order(deliveries: list[tuple[Subscription, Delivery]]) -> list[tuple[Subscription, Delivery]]:
     """Deliveries of one source to several subscriptions of a connection, cut so that each gets a timestamp's changes
     before any gets the next one's."""
     if len(deliveries) == 1 or len({change[4] for _, part in deliveries for change in part.changes}) == 1:
         return deliveries
-    pieces = [
-        (timestamp, subscription, Delivery(part.selection, list(changes)))
-        for subscription, part in deliveries
-        for timestamp, changes in groupby(part.changes, key=itemgetter(4))
-    ]
+    pieces: list[tuple[int, Subscription, Delivery]] = []
+    for subscription, part in deliveries:
+        news = part.news
+        for timestamp, changes in groupby(part.changes, key=itemgetter(4)):
+            piece = Delivery(part.selection, list(changes))
+            piece.news, news = news, None
+            pieces.append((timestamp, subscription, piece))
     pieces.sort(key=itemgetter(0))
     return [(subscription, piece) for _timestamp, subscription, piece in pieces]

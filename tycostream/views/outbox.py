@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tycostream.model import Key, Operation, Row
-from tycostream.views.delivery import Subscription, ViewChange, render_all
+from tycostream.views.delivery import Subscription, ViewChange, render_all, with_extensions
 from tycostream.views.snapshot import SnapshotReader
 
 CHUNK_ROWS = 500
@@ -232,4 +232,10 @@ class Outbox:
 
 
 def _wrap(subscription: Subscription, changes: list[ViewChange]) -> bytes:
-    return subscription.envelope.wrap(render_all(subscription.selection, changes)) if changes else b""
+    if not changes:
+        return b""
+    payloads = render_all(subscription.selection, changes)
+    if subscription.news is not None:
+        payloads[0] = with_extensions(payloads[0], subscription.news)
+        subscription.news = None
+    return subscription.envelope.wrap(payloads)

@@ -17,10 +17,11 @@ from tycostream.views.delivery import Delivery, Selection, Subscription, ViewCha
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """The subscriptions of a view that share a selection."""
+    """The subscriptions of a view that share a selection. `news` goes with the next changes: see `Delivery.news`."""
 
     selection: Selection
     subscriptions: dict[Subscription, None] = field(default_factory=dict)
+    news: bytes | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -97,6 +98,12 @@ class Views:
                     touched.append(view)
                 view.pending.append(change)
 
+    def announce(self, news: bytes) -> None:
+        """Every group's next changes come with this news; earlier news that were not told yet are forgotten."""
+        for view in self._views.values():
+            for group in view.groups.values():
+                group.news = news
+
     def discard(self) -> None:
         """Forget what has been noted since the last flush, or was being flushed when that failed."""
         for view in self._views.values():
@@ -112,4 +119,7 @@ class Views:
                 interest = group.selection.interest
                 changes = [change for change in pending if change[0] is not Operation.UPDATE or change[3] & interest]
                 if changes:
-                    yield group, Delivery(group.selection, changes)
+                    delivery = Delivery(group.selection, changes)
+                    if group.news is not None:
+                        delivery.news, group.news = group.news, None
+                    yield group, delivery

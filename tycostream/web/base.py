@@ -7,17 +7,23 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from tycostream.web.http import error_body
+from tycostream.errors import known
+from tycostream.web.http import BAD_REQUEST, error_body
 from tycostream.web.json_text import dump
 from tycostream.web.page import Page
 
 MAX_HEADER_BYTES = 65536
 """Of the address and all headers of a request."""
 
+NOT_FOUND = known("NOT_FOUND")
+PAYLOAD_TOO_LARGE = known("PAYLOAD_TOO_LARGE")
+INTERNAL = known("INTERNAL_SERVER_ERROR")
+_CODES = {404: NOT_FOUND, 405: known("METHOD_NOT_ALLOWED"), 431: known("HEADERS_TOO_LARGE")}
+
 
 @stream_request_body
 class BaseHandler(RequestHandler):
-    """A handler whose errors are `{"errors": [{"message"}]}`.
+    """A handler whose errors are `{"errors": [{"message", "extensions": {"code"}}]}`: see tycostream/errors.py.
 
     It keeps a request's body up to `max_body_bytes` and throws the rest away as it comes, so that the client is there
     to read the answer. Tornado would answer a body that is too long with an empty 400, and reset the connection.
@@ -45,7 +51,7 @@ class BaseHandler(RequestHandler):
         """The request's body; None where it was too long, which has been answered."""
         if self._body_bytes <= self.max_body_bytes:
             return bytes(self._body)
-        self.write_json(413, error_body(f"the body may have {self.max_body_bytes} bytes at most"))
+        self.write_json(413, error_body(f"the body may have {self.max_body_bytes} bytes at most", PAYLOAD_TOO_LARGE))
         return None
 
     def write_json(self, status: int, value: Mapping[str, Any]) -> None:
@@ -64,7 +70,10 @@ class BaseHandler(RequestHandler):
     def write_error(self, status_code: int, **_kwargs: Any) -> None:
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.methods()))
-        self.write_json(status_code, error_body(self._reason if status_code < 500 else "Internal error"))
+        if status_code < 500:
+            self.write_json(status_code, error_body(self._reason, _CODES.get(status_code, BAD_REQUEST)))
+        else:
+            self.write_json(status_code, error_body("Internal error", INTERNAL))
 
     def methods(self) -> list[str]:
         """The HTTP methods that are answered here."""
@@ -79,7 +88,7 @@ class NotFoundHandler(BaseHandler):
     """Every other path."""
 
     def get(self) -> None:
-        self.write_json(404, error_body("there is nothing here; GraphQL is at /graphql"))
+        self.write_json(404, error_body("there is nothing here; GraphQL is at /graphql", NOT_FOUND))
 
     head = post = put = patch = delete = options = get
 

@@ -1,4 +1,5 @@
-"""Every code with which a WebSocket is closed, and what the client is told. The one table: docs and code read it."""
+"""Every code with which a WebSocket is closed, and what the client is told. Their names are the codes of
+tycostream/errors.py, which says when each is used."""
 
 from __future__ import annotations
 

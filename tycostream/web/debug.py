@@ -9,12 +9,15 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from tycostream.web.base import BaseHandler
+from tycostream.errors import known
+from tycostream.web.base import NOT_FOUND, BaseHandler
 from tycostream.web.http import error_body
 from tycostream.web.page import Page
 
 ListActors = Callable[[str | None, str | None], Awaitable[Sequence[dict[str, Any]]]]
 """Descriptions of the actors of a kind, or with a urn; None for all."""
+
+FORBIDDEN = known("FORBIDDEN")
 
 PAGE_ACTORS = 500
 """Actors on one page; JSON has them all."""
@@ -33,7 +36,7 @@ class ActorsHandler(BaseHandler):
         forwarded = any(name in self.request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-Ip"))
         if not self._open_to_all and (forwarded or not is_loopback(self.request.remote_ip)):
             hint = "debug pages are for this machine alone; set DEBUG_ACCESS=any to open them to everybody"
-            self.write_json(403, error_body(hint))
+            self.write_json(403, error_body(hint, FORBIDDEN))
 
     async def get(self, urn: str | None = None) -> None:
         actors = await self._actors(self.get_query_argument("kind", None), urn)
@@ -41,7 +44,7 @@ class ActorsHandler(BaseHandler):
         self.set_header("Vary", "Accept")
         wants_page = "text/html" in self.request.headers.get("Accept", "")
         if urn is not None and not actors:
-            self.write_json(404, error_body("there is no such actor"))
+            self.write_json(404, error_body("there is no such actor", NOT_FOUND))
         elif self.get_query_argument("format", "html" if wants_page else "json") == "json":
             self.set_header("Content-Type", "application/json; charset=utf-8")
             self.finish(json.dumps({"actors": list(actors)} if urn is None else actors[0], default=str).encode())

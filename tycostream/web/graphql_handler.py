@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from tornado.httputil import HTTPHeaders
 from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
+from tycostream.errors import known
 from tycostream.graphql import Engine
 from tycostream.web.base import BaseHandler
 from tycostream.web.close_codes import CloseCode, fit_reason
@@ -18,6 +19,9 @@ from tycostream.web.page import Page
 from tycostream.web.subprotocols import select_protocol
 from tycostream.web.transport import ConnectionInfo, SocketTransport
 from tycostream.web.websocket import PatientProtocol
+
+TOO_MANY_CONNECTIONS = known("TOO_MANY_CONNECTIONS")
+HANDSHAKE_REFUSED = known("HANDSHAKE_REFUSED")
 
 
 class Inbox(Protocol):
@@ -118,13 +122,14 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
     async def _upgrade(self, *args: Any, **kwargs: Any) -> None:
         if self._rules.open >= self._rules.max_connections:
             self.set_header("Retry-After", "5")
-            self.write_json(503, error_body(f"there are {self._rules.max_connections} connections already"))
+            text = f"there are {self._rules.max_connections} connections already"
+            self.write_json(503, error_body(text, TOO_MANY_CONNECTIONS))
             return
         await super().get(*args, **kwargs)
 
     def finish(self, chunk: str | bytes | dict[Any, Any] | None = None) -> Any:
         if isinstance(chunk, str):  # Tornado's words for a handshake that it refuses
-            return self.write_json(self.get_status(), error_body(chunk))
+            return self.write_json(self.get_status(), error_body(chunk, HANDSHAKE_REFUSED))
         return super().finish(chunk)
 
     def check_origin(self, origin: str) -> bool:

@@ -22,11 +22,15 @@ import enum
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from tycostream.errors import known
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.json_text import InvalidJsonError, dump, parse
 from tycostream.web.protocol import Operations, Peer, request_of
 
 NAME = "graphql-ws"
+
+BAD_REQUEST = known("BAD_REQUEST")
+UNAUTHORIZED = known("UNAUTHORIZED")
 
 MAX_KEEP_ALIVE_SECONDS = 8.0
 """A client that has seen one `ka` leaves when none comes for 30 s, or 10 s before version 0.9.7 (CHANGELOG.md)."""
@@ -108,9 +112,9 @@ class GraphqlWs:
         self._active[operation_id] = wire_id
         request = request_of("start", payload)
         if self._phase is not _Phase.READY:
-            self.send_error(operation_id, [{"message": "connection_init must come before 'start'"}])
+            self.send_error(operation_id, [_error("connection_init must come before 'start'", UNAUTHORIZED)])
         elif isinstance(request, str):
-            self.send_error(operation_id, [{"message": f"Invalid message: {request}"}])
+            self.send_error(operation_id, [_error(f"Invalid message: {request}", BAD_REQUEST)])
         else:
             self._operations.start_operation(operation_id, request)
 
@@ -158,6 +162,10 @@ class GraphqlWs:
     def _close(self, code: CloseCode) -> None:
         self._phase = _Phase.CLOSED
         self._peer.close(code)
+
+
+def _error(message: str, code: str) -> dict[str, Any]:
+    return {"message": message, "extensions": {"code": code}}
 
 
 def _key(wire_id: Any) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from graphql import OperationType, get_operation_ast
 
+from tycostream.errors import known
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.web.json_text import InvalidJsonError, dump, parse
 from tycostream.web.media_types import media_type, preferred
@@ -24,6 +25,10 @@ EVENT_STREAM = "text/event-stream"
 SUBSCRIPTIONS_NEED = (
     "subscriptions need a WebSocket: connect to /graphql with the subprotocol graphql-transport-ws or graphql-ws"
 )
+
+
+BAD_REQUEST = known("BAD_REQUEST")
+SUBSCRIPTION_OVER_HTTP = known("SUBSCRIPTION_OVER_HTTP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,9 @@ class HttpError(Exception):
         self.allow = allow
 
 
-def error_body(message: str, code: str | None = None) -> dict[str, Any]:
+def error_body(message: str, code: str) -> dict[str, Any]:
     """The one shape of every error that is answered over HTTP."""
-    error: dict[str, Any] = {"message": message}
-    if code is not None:
-        error["extensions"] = {"code": code}
-    return {"errors": [error]}
+    return {"errors": [{"message": message, "extensions": {"code": code}}]}
 
 
 async def answer_post(engine: Engine, content_type: str, accept: str, body: bytes) -> Answer:
@@ -73,12 +75,12 @@ async def _answer(engine: Engine, accept: str, read: Callable[[], Request], *, m
         request = read()
         plan = engine.prepare(request.query, request.operation_name, request.variables)
         if isinstance(plan, SubscriptionPlan):
-            return _json(400, content_type, error_body(SUBSCRIPTIONS_NEED, "SUBSCRIPTION_OVER_HTTP"))
+            return _json(400, content_type, error_body(SUBSCRIPTIONS_NEED, SUBSCRIPTION_OVER_HTTP))
         if not mutations and _is_mutation(plan):
             raise HttpError(405, "a mutation needs a POST", allow="POST")
         return _json(200, content_type, await engine.execute(plan))
     except HttpError as error:
-        return _json(error.status, content_type, error_body(str(error), "BAD_REQUEST"), error.allow)
+        return _json(error.status, content_type, error_body(str(error), BAD_REQUEST), error.allow)
     except RequestError as error:
         return _json(400 if content_type == GRAPHQL_RESPONSE else 200, content_type, {"errors": error.errors})
 

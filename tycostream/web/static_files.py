@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-from tycostream.web.base import BaseHandler
+from tycostream.web.base import NOT_FOUND, BaseHandler
 from tycostream.web.http import error_body
 
 TYPES = {
@@ -43,7 +43,7 @@ class StaticHandler(BaseHandler):
 
     def get(self, path: str) -> None:
         if path not in self._files:
-            self.write_json(404, error_body("there is no such file"))
+            self.write_json(404, error_body("there is no such file", NOT_FOUND))
             return
         kind, content = self._files[path]
         self.set_header("Content-Type", kind)

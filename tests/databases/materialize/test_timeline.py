@@ -77,11 +77,11 @@ def test_changes_wait_until_their_timestamp_is_closed() -> None:
     read = timeline().read
     list(read([progress(10), progress(11)]))
     assert not list(read([upsert(20, 1)]))
-    assert list(read([progress(20)])) == [Progress(19)], "rows at 20 may still come"
+    assert list(read([progress(20)])) == [Progress(19, 0.019)], "rows at 20 may still come"
     assert not list(read([delete(20, 2)]))
     assert list(read([progress(21)])) == [Changes(20, [("1", ("A", "1", "1")), ("2", None)], 0.02)]
-    assert list(read([progress(22)])) == [Progress(21)]
-    assert list(read([progress(23), progress(25)])) == [Progress(24)]
+    assert list(read([progress(22)])) == [Progress(21, 0.021)]
+    assert list(read([progress(23), progress(25)])) == [Progress(24, 0.024)]
 
 
 def test_without_a_snapshot_there_are_changes_alone() -> None:
@@ -100,7 +100,7 @@ def test_a_row_at_a_later_time_closes_the_one_before() -> None:
     list(read([progress(10), progress(11)]))
     events = list(read([upsert(20, 1), upsert(21, 1, "B"), delete(22, 1)]))
     assert events == [Changes(20, [("1", ("A", "1", "1"))], 0.02), Changes(21, [("1", ("B", "1", "1"))], 0.021)]
-    assert list(read([progress(30)])) == [Changes(22, [("1", None)], 0.022), Progress(29)]
+    assert list(read([progress(30)])) == [Changes(22, [("1", None)], 0.022), Progress(29, 0.029)]
 
 
 def test_the_end_of_the_stream_closes_everything() -> None:

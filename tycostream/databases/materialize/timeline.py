@@ -92,7 +92,7 @@ class Timeline:
             raise unreadable("a row has no time, no sign of progress, or too few values") from None
         if self._complete and self._frontier is not None and self._frontier - 1 > self._reported:
             self._reported = self._frontier - 1
-            yield Progress(self._reported)
+            yield Progress(self._reported, self._reported / 1000)
 
     def end(self) -> Iterator[Event]:
         """The SUBSCRIBE has ended by itself: nothing will ever change any more, and every timestamp is closed."""
