@@ -53,3 +53,10 @@ def test_a_kind_of_database_without_a_driver_is_told(
     monkeypatch.setenv("DATABASE_TYPE", "risingwave")
     assert main(["schema", "generate", "--all"]) == 2
     assert "DATABASE_TYPE: risingwave is not supported yet" in capsys.readouterr().err
+
+
+def test_reload_is_for_serving_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--reload", "check", "--offline"])
+    assert ended.value.code == 2
+    assert "--reload is for serving: it stands without a command" in capsys.readouterr().err
