@@ -141,7 +141,8 @@ CRASH = """
 import asyncio, os, sys
 from pathlib import Path
 from actors.supervisor import StartChild
-from tycostream.app import Service, serve
+from tycostream.app import Service
+from tycostream.serving import serve
 from tycostream.settings import load_configuration
 
 async def crash(service: Service) -> None:
