@@ -260,6 +260,7 @@ async def test_after_a_restart_it_is_live_again_with_the_right_rows(postgres: Da
             await shown.until_rows(ONE, TWO, TEN)
         await shown.until("document.querySelector('#state').textContent === 'reconnecting'")
         assert await shown.rows() == [ONE, TWO, TEN], "what was known stays to be seen"
+        await shown.until("t.seen('.standing .pill')[0].textContent === 'unknown'")
         await postgres.run("DELETE FROM trades WHERE id = 1; UPDATE trades SET price = 7 WHERE id = 2")
         port: Mapping[str, str] = {"GRAPHQL_PORT": str(service.port)}
         async with serving(tmp_path, SCHEMA, {**environ(postgres), **port}):
@@ -267,6 +268,7 @@ async def test_after_a_restart_it_is_live_again_with_the_right_rows(postgres: Da
             await shown.until_rows([*TWO[:3], "7"], TEN)
             await postgres.run("UPDATE trades SET price = 8 WHERE id = 2")
             await shown.until_rows([*TWO[:3], "8"], TEN)
+            await shown.until("t.seen('.standing .pill')[0].textContent === 'live'")
 
 
 async def test_sources_are_shown_as_they_stand(postgres: Database, tmp_path: Path) -> None:

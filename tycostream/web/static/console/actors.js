@@ -39,7 +39,7 @@ export class ActorsView {
     const { actors, refused } = await this.#app.actors();
     this.element.lastChild.hidden = Boolean(refused);
     if (refused) {
-      this.note.replaceChildren(empty("The actors are not shown", `${refused}.`));
+      this.note.replaceChildren(empty("The actors are not shown", `${refused[0].toUpperCase()}${refused.slice(1)}.`));
       return;
     }
     this.note.replaceChildren();

@@ -19,8 +19,9 @@ export class FilterForm {
   #columns;
   #onChange;
 
-  // `onChange(where)` gets the text of every filter that is whole
-  constructor({ columns, name, onChange = () => {} }) {
+  // `onChange(where)` gets the text of every filter that is whole; `hint` is shown while there are no conditions
+  constructor({ columns, name, hint = "", onChange = () => {} }) {
+    this.hint = hint;
     this.#columns = columns.filter((column) => column.operators.length > 0);
     this.#onChange = onChange;
     this.fault = el("p", { class: "fault", role: "alert" });
@@ -84,7 +85,8 @@ export class FilterForm {
         button("Add condition", () => add(this.#fresh())),
         depth < DEEPEST && button("Add group", () => add({ ...emptyFilter(), join: "or" })),
         remove && button("Remove group", remove, { class: "quiet" })),
-      items.length > 0 && el("ul", {}, items));
+      items.length > 0 && el("ul", {}, items),
+      items.length === 0 && depth === 1 && this.hint && el("p", { class: "muted hint" }, this.hint));
   }
 
   #fresh() {

@@ -6,11 +6,10 @@ import { QueryView } from "./query.js";
 import { INTROSPECTION, Schema } from "./schema.js";
 import { Shortcuts } from "./shortcuts.js";
 import { SourcesView } from "./sources.js";
-import { Status } from "./status.js";
+import { OUT_OF_REACH, Status } from "./status.js";
 import { TriggersView } from "./triggers.js";
 import { WatchView } from "./watch.js";
 
-const NOT_CONNECTED = "the service is out of reach";
 const address = (path) => new URL(path, location.href);
 
 class App {
@@ -61,7 +60,7 @@ class App {
 
   // What the debug page tells of all actors or those of a kind; `refused` says why it does not
   async actors(kind = null) {
-    if (!this.connected) return { actors: [], refused: NOT_CONNECTED };
+    if (!this.connected) return { actors: [], refused: OUT_OF_REACH };
     const url = address("debug/actors?format=json");
     if (kind) url.searchParams.set("kind", kind);
     try {
@@ -93,6 +92,7 @@ class App {
 
   #connected(told) {
     this.#connection = told;
+    this.status.connected(told.state === "live" || told.state === "stale");
     this.#badge();
     // After a reconnection it may be another service than before
     if (told.state === "live") this.#introspect();

@@ -2,6 +2,8 @@
 // /debug/actors, which the service may refuse to those who are not on its machine.
 import { every } from "./dom.js";
 
+export const OUT_OF_REACH = "the service is out of reach";
+
 const STATES_MS = 2_000;
 const COUNTS_MS = 1_000;
 const MOST_RATES = 60; // that are kept of each source
@@ -39,6 +41,15 @@ export class Status {
     else this.#unsubscribe = every(STATES_MS, () => this.#health());
   }
 
+  // Nobody knows how the sources of a service stand that is out of reach
+  connected(connected) {
+    if (!connected) this.#unknown(OUT_OF_REACH);
+    else if (this.unknown === OUT_OF_REACH) {
+      this.unknown = "";
+      this.#tell();
+    }
+  }
+
   // The counts are asked for as long as somebody looks at them
   count() {
     return every(COUNTS_MS, () => this.#counts());
@@ -72,7 +83,7 @@ export class Status {
   }
 
   async #health() {
-    if (!this.app.connected) return this.#unknown("the service is out of reach");
+    if (!this.app.connected) return;
     try {
       const { sources } = await (await fetch(this.app.address("health"))).json();
       for (const [name, told] of Object.entries(sources)) this.#set(name, told);

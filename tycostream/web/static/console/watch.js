@@ -75,7 +75,7 @@ export class WatchView {
     if (this.#source?.name === name) return;
     this.#source = this.#schema.sources.get(name);
     this.pick.replaceChildren(select(names, name, (chosen) => this.#app.go("rows", chosen), { "aria-label": "Source" }));
-    this.#form = new FilterForm({ columns: this.#source.columns, name: `Filter of ${name}`, onChange: (where) => this.#follow(where) });
+    this.#form = new FilterForm({ columns: this.#source.columns, name: `Filter of ${name}`, hint: "Every row is shown: there are no conditions.", onChange: (where) => this.#follow(where) });
     this.filter.replaceChildren(this.#form.element);
     this.#standing();
     this.#follow("");
