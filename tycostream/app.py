@@ -45,7 +45,7 @@ from tycostream.model import Catalog, Row
 from tycostream.settings import Problem, Settings, SettingsError
 from tycostream.triggers import Courier, CourierConfig, Patience, Schedule, TargetPolicy
 from tycostream.views import RowCache
-from tycostream.web.application import Services, WebConfig, listen, make_application
+from tycostream.web.application import Route, Services, WebConfig, listen, make_application
 from tycostream.web.graphql_handler import Inbox
 from tycostream.web.health import ServiceStatus, SourceStatus
 from tycostream.web.transport import ConnectionInfo, SocketTransport
@@ -66,10 +66,14 @@ Companion = Callable[["Service"], Coroutine[Any, Any, None]]
 
 
 class Service:
-    """A running tycostream: `start`, then `stop`. `port` is where it listens, `database` what it follows."""
+    """A running tycostream: `start`, then `stop`. `port` is where it listens, `database` what it follows.
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+    `routes` are answered beside its own.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog, routes: Sequence[Route] = ()) -> None:
         require_supported(settings)
+        self._routes = routes
         self.settings = settings
         self.catalog = catalog
         self.port = 0
@@ -189,7 +193,8 @@ class Service:
             debug_open=service.debug_access == "any",
         )
         services = Services(self._engine, self._open_connection, self.status, self.actors)
-        self._server, self.port = listen(make_application(services, config), config, service.port, service.host)
+        application = make_application(services, config, self._routes)
+        self._server, self.port = listen(application, config, service.port, service.host)
 
     # What the web server is handed
 
@@ -339,15 +344,20 @@ def tune_collector() -> None:
 
 
 async def serve(
-    settings: Settings, catalog: Catalog, *, started: Callable[[Service], Awaitable[None]] | None = None
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    started: Callable[[Service], Awaitable[None]] | None = None,
+    routes: Sequence[Route] = (),
 ) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the process's exit code. `started` runs beside the service."""
+    """Serve until SIGINT or SIGTERM. Returns the process's exit code. `started` runs beside the service, `routes` are
+    answered beside its own."""
     configure_logging(settings.service.log_level)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    service = Service(settings, catalog)
+    service = Service(settings, catalog, routes)
     try:
         await service.start()
     except DatabaseError as error:

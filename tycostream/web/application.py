@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from tycostream.graphql import Engine
 from tycostream.web.base import MAX_HEADER_BYTES, BaseHandler, NotFoundHandler
@@ -18,6 +19,9 @@ from tycostream.web.graphql_handler import GraphQLHandler, OpenConnection, Socke
 from tycostream.web.health import ServiceStatus, health, readiness
 from tycostream.web.health_handlers import StatusHandler
 from tycostream.web.page import Page
+
+Route = tuple[str, type[RequestHandler], dict[str, Any]]
+"""A path as a regular expression, what answers it, and what its `initialize` is handed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,8 @@ class PageHandler(BaseHandler):
     head = get
 
 
-def make_application(services: Services, config: WebConfig) -> Application:
-    """All routes."""
+def make_application(services: Services, config: WebConfig, more: Sequence[Route] = ()) -> Application:
+    """All routes, and `more` of whoever runs a service for a purpose of its own."""
     page = None
     if config.ui:
         page = Page(resources.files("tycostream.web").joinpath("static/query.html").read_text(encoding="utf-8"))
@@ -81,7 +85,7 @@ def make_application(services: Services, config: WebConfig) -> Application:
     if page is not None:
         routes.append(("/", PageHandler, {"page": page}))
     return Application(
-        routes,  # type: ignore[arg-type]
+        [*routes, *more],  # type: ignore[arg-type]
         default_handler_class=NotFoundHandler,
         websocket_max_message_size=config.max_message_bytes,
         websocket_ping_interval=config.ping or None,
