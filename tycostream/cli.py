@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check)
     demo = commands.add_parser("demo", help="serve a small market with live data from an embedded database")
     demo.add_argument("--port", type=int, default=None, help="the port to listen on (default: GRAPHQL_PORT or 4000)")
+    demo.add_argument("--instruments", type=int, default=24, help="how many there are (default: 24)")
+    demo.add_argument("--rate", type=int, default=40, help="price changes a second, about (default: 40)")
     demo.set_defaults(run=_demo)
     return parser
 
@@ -68,9 +70,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from tycostream.demo.run import run
+    from tycostream.demo.run import Options, run
 
-    return asyncio.run(run(arguments.port))
+    return asyncio.run(run(Options(arguments.port, arguments.instruments, arguments.rate)))
 
 
 def _configuration() -> tuple[Settings, Catalog]:
