@@ -42,8 +42,8 @@ _KEPT = ("GRAPHQL_PORT", "GRAPHQL_HOST", "LOG_LEVEL", "EMBEDDED_PATH", "VIEW_INT
 
 _TRIGGER = """mutation ($webhook: String!) {
   create_live_pnl_trigger(input: {
-    name: "Exposure above 60000", webhook: $webhook
-    fire: {exposure: {_gt: 60000}}, clear: {exposure: {_lt: 57000}}, fields: ["symbol", "exposure"]
+    name: "Change in % above 1.5", webhook: $webhook
+    fire: {change_percent: {_gt: 1.5}}, clear: {change_percent: {_lt: 1}}, fields: ["symbol", "change_percent"]
   }) { name }
 }"""
 
@@ -164,16 +164,16 @@ def _introduce(port: int, query: str) -> None:
         f"""
 tycostream is serving live positions, trades, instruments and alerts.
 
-  Open this:          http://localhost:{port}/demo
+  Open this:         http://localhost:{port}/demo
 
-  Ask it yourself:    http://localhost:{port}/
-  In a terminal:      curl -s localhost:{port}/graphql -H 'Content-Type: application/json' -d '{{"query": "{question}"}}'
+  Ask it yourself:   http://localhost:{port}/
+  In a terminal:     curl -s localhost:{port}/graphql -H 'Content-Type: application/json' -d '{{"query": "{question}"}}'
   Any GraphQL client: ws://localhost:{port}/graphql   (protocol graphql-transport-ws)
 
       {query}
 
-  What it does:       http://localhost:{port}/debug/actors
-  Its schema file:    {resources.files("tycostream.demo").joinpath("schema.yaml")}
+  What it does:      http://localhost:{port}/debug/actors
+  Its schema file:   {resources.files("tycostream.demo").joinpath("schema.yaml")}
 
 The first {SHOWN} updates of that subscription:
 """

@@ -17,7 +17,7 @@ log = logging.getLogger("tycostream.demo")
 TICK_SECONDS = 0.05
 """Between two statements that write prices."""
 
-PRICES_PER_TRADE = 100
+PRICES_PER_TRADE = 80
 """Price changes between two trades, roughly: a trade every few seconds at the default rate."""
 
 KEPT_TRADES = 600

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -19,6 +18,7 @@ from tycostream.web.graphql_handler import GraphQLHandler, OpenConnection, Socke
 from tycostream.web.health import ServiceStatus, health, readiness
 from tycostream.web.health_handlers import StatusHandler
 from tycostream.web.page import Page
+from tycostream.web.static_files import StaticHandler, read_page, read_static
 
 Route = tuple[str, type[RequestHandler], dict[str, Any]]
 """A path as a regular expression, what answers it, and what its `initialize` is handed."""
@@ -51,7 +51,7 @@ class Services:
 
 
 class PageHandler(BaseHandler):
-    """The page in which a person can query and subscribe."""
+    """The console: a page in which a person sees the service at work, queries and subscribes."""
 
     def initialize(self, page: Page) -> None:
         self._page = page
@@ -64,9 +64,7 @@ class PageHandler(BaseHandler):
 
 def make_application(services: Services, config: WebConfig, more: Sequence[Route] = ()) -> Application:
     """All routes, and `more` of whoever runs a service for a purpose of its own."""
-    page = None
-    if config.ui:
-        page = Page(resources.files("tycostream.web").joinpath("static/query.html").read_text(encoding="utf-8"))
+    page = Page(read_page("console/index.html"), served=True) if config.ui else None
     graphql = {
         "engine": services.engine,
         "rules": SocketRules(config.origins, config.max_connections),
@@ -75,7 +73,7 @@ def make_application(services: Services, config: WebConfig, more: Sequence[Route
         "max_body": config.max_message_bytes,
     }
     actors = {"actors": services.actors, "open_to_all": config.debug_open}
-    routes = [
+    routes: list[Route] = [
         ("/graphql", GraphQLHandler, graphql),
         ("/health", StatusHandler, {"status": services.status, "judge": health}),
         ("/ready", StatusHandler, {"status": services.status, "judge": readiness}),
@@ -83,9 +81,9 @@ def make_application(services: Services, config: WebConfig, more: Sequence[Route
         ("/debug/actors/(.+)", ActorsHandler, actors),
     ]
     if page is not None:
-        routes.append(("/", PageHandler, {"page": page}))
+        routes += [("/", PageHandler, {"page": page}), ("/static/(.+)", StaticHandler, {"files": read_static()})]
     return Application(
-        [*routes, *more],  # type: ignore[arg-type]
+        [*routes, *more],
         default_handler_class=NotFoundHandler,
         websocket_max_message_size=config.max_message_bytes,
         websocket_ping_interval=config.ping or None,

@@ -91,6 +91,14 @@ test("what is asked before the acknowledgement is sent after it", () => {
   client.close();
 });
 
+test("what is asked on hearing that it is live is sent once", () => {
+  let client;
+  client = make({ onState: ({ state }) => state === "live" && client.subscribe("subscription { a }", {}, recorder()) });
+  Socket.last.open();
+  assert.equal(Socket.last.sent.filter(({ type }) => type === "subscribe").length, 1);
+  client.close();
+});
+
 test("an ended subscription tells the server once and hears nothing more", () => {
   const client = make();
   Socket.last.open();

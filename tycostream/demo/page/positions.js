@@ -25,7 +25,7 @@ const COLUMNS = [
   { name: "net_position", title: "Position", classes: `${right} wide`, text: (row) => as.units(row.net_position) },
   { name: "average_cost", title: "Avg cost", classes: `${right} wider`, text: (row) => as.price(row.average_cost) },
   { name: "last_price", title: "Price", classes: right, text: (row) => as.price(row.last_price), moves: true },
-  { name: "exposure", title: "Exposure", classes: `${right} wide`, text: (row) => as.money(row.exposure), moves: true },
+  { name: "exposure", title: "Exposure", classes: `${right} wide`, text: (row) => as.money(row.exposure) },
   { name: "total_pnl", title: "P&L", classes: right, text: (row) => as.gain(row.total_pnl), style: (row) => as.sign(row.total_pnl), moves: true },
   { name: "risk_level", title: "Risk", classes: "risk", fill: showLevel },
 ];

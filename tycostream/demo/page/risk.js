@@ -116,6 +116,6 @@ export class Risks {
     }
     const { warning, critical } = this.#counts;
     setText($("risk-shares"), `${as.units(critical)} critical, ${as.units(warning)} warning`);
-    setText($("total-risk"), as.units(critical + warning));
+    setText($("total-risk"), `${as.units(critical + warning)} of ${as.units(this.#levels.size)}`);
   }
 }

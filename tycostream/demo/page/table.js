@@ -10,7 +10,7 @@
 import { eachFrame, make, setText } from "./dom.js";
 
 const AROUND = 4; // rows beyond the edges, so that a short scroll shows no gap
-const FLASH_MS = 900;
+const FLASH_MS = 700;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Table {
@@ -79,10 +79,8 @@ export class Table {
       button.onclick = () => onSort(name);
       return make("th", { scope: "col", className: classes, data: { name } }, button);
     });
-    const space = () => {
-      const line = make("tr", { className: "space", aria: { hidden: "true" } }, make("td", { colSpan: heads.length }));
-      return line;
-    };
+    // One cell: how many columns there are is for the head alone to say, some of which a narrow screen hides
+    const space = () => make("tr", { className: "space", aria: { hidden: "true" } }, make("td"));
     this.#above = space();
     this.#below = space();
     this.#body = make("tbody", {}, this.#above, this.#below);
@@ -190,6 +188,6 @@ function flash(cell, direction) {
   cell.dataset.moved = direction;
   if (calm.matches) return;
   for (const running of cell.getAnimations()) running.cancel();
-  const colour = `color-mix(in srgb, var(--${direction}) 32%, transparent)`;
+  const colour = `color-mix(in srgb, var(--${direction}) 26%, transparent)`;
   cell.animate([{ backgroundColor: colour }, { backgroundColor: "transparent" }], { duration: FLASH_MS, easing: "ease-out" });
 }

@@ -6,7 +6,7 @@ import * as as from "./format.js";
 const LIST = `{ live_pnl_triggers { name enabled fired_count fired cleared delivered failed last_error } }`;
 const CREATE = `mutation ($input: live_pnlTriggerInput!) { create_live_pnl_trigger(input: $input) { name } }`;
 const COLUMNS = {
-  exposure: { title: "Exposure", fire: 45_000, clear: 42_000 },
+  exposure: { title: "Exposure", fire: 35_000, clear: 33_000 },
   total_pnl: { title: "P&L", fire: 2_000, clear: 1_800 },
   unrealized_pnl: { title: "Unrealized P&L", fire: 1_000, clear: 800 },
   last_price: { title: "Price", fire: 300, clear: 295 },

@@ -1,7 +1,7 @@
 // A client of graphql-transport-ws (enisdenjo/graphql-ws, PROTOCOL.md) that comes back when its connection is lost.
 //
 //   const client = createClient({ url: "ws://host/graphql", onState: ({ state, reason, retryMs }) => {} });
-//   const unsubscribe = client.subscribe(query, variables, { next, error, complete, restart });
+//   const unsubscribe = client.subscribe(query, variables, { next, error, complete, restart }, operationName);
 //   const data = await client.request(query, variables);
 //   client.retry();  client.close();  client.state
 //
@@ -44,7 +44,7 @@ export function createClient(options) {
 class Client {
   #options;
   #socket = null;
-  #operations = new Map(); // id -> { query, variables, sink, started, once }
+  #operations = new Map(); // id -> { query, variables, operationName, sink, once, started, again }
   #ids = 0;
   #wait;
   #retryTimer;
@@ -66,8 +66,8 @@ class Client {
     return this.#state;
   }
 
-  subscribe(query, variables, sink) {
-    return this.#add({ query, variables, sink, once: false, started: false });
+  subscribe(query, variables, sink, operationName = undefined) {
+    return this.#add({ query, variables, operationName, sink, once: false, started: false });
   }
 
   request(query, variables) {
@@ -124,7 +124,8 @@ class Client {
 
   #start(id, operation) {
     operation.started = true;
-    this.#send({ id, type: "subscribe", payload: { query: operation.query, variables: operation.variables ?? {} } });
+    const { query, variables = {}, operationName } = operation;
+    this.#send({ id, type: "subscribe", payload: { query, variables, operationName } });
   }
 
   #send(message) {
@@ -168,6 +169,7 @@ class Client {
     this.#lastPing = Date.now();
     this.#tell("live");
     for (const [id, operation] of this.#operations) {
+      if (operation.started) continue; // by whoever was just told
       if (operation.again) operation.sink.restart?.();
       this.#start(id, operation);
     }
