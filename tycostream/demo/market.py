@@ -22,7 +22,7 @@ _NAMED = (
 
 NAMED = len(_NAMED)
 
-_STEP = 0.0012
+_STEP = 0.002
 """Standard deviation of one price change, as a fraction of the price."""
 
 _PULL = 0.002
@@ -108,7 +108,7 @@ class Market:
         trades = []
         for _ in range(rounds):
             for at in range(len(self._instruments)):
-                self._away[at] += self._dice.gauss(0.0, 8 * _STEP)
+                self._away[at] += self._dice.gauss(0.0, 5 * _STEP)
                 trades.append(self.trade(at))
         return trades
 

@@ -42,8 +42,8 @@ _KEPT = ("GRAPHQL_PORT", "GRAPHQL_HOST", "LOG_LEVEL", "EMBEDDED_PATH", "VIEW_INT
 
 _TRIGGER = """mutation ($webhook: String!) {
   create_live_pnl_trigger(input: {
-    name: "Change in % above 1.5", webhook: $webhook
-    fire: {change_percent: {_gt: 1.5}}, clear: {change_percent: {_lt: 1}}, fields: ["symbol", "change_percent"]
+    name: "Change % above 1", webhook: $webhook
+    fire: {change_percent: {_gt: 1}}, clear: {change_percent: {_lt: 0.7}}, fields: ["symbol", "change_percent"]
   }) { name }
 }"""
 

@@ -54,13 +54,13 @@ export class Alerts {
 
 function alertItem({ id, kind, trigger_name: name, symbol, detail, received_at: at }) {
   const values = Object.entries(JSON.parse(detail)).filter(([column]) => column !== "symbol");
-  const words = values.map(([column, value]) => `${column.replaceAll("_", " ")} ${typeof value === "number" ? as.number(value) : value}`);
+  const words = values.map(([, value]) => (typeof value === "number" ? as.number(value) : value));
   return make(
     "li",
     { data: { id, trigger: name } },
     make("time", { textContent: as.time(at) }),
     make("b", { textContent: symbol ?? "example" }),
     make("span", { className: "kind", textContent: kind.toLowerCase(), data: { kind } }),
-    make("small", { textContent: `${name}: ${words.join(", ")}` }),
+    make("small", { textContent: `${name}, now ${words.join(", ")}` }),
   );
 }

@@ -60,6 +60,7 @@ export class Positions {
       onSort: (name) => this.#sortBy(name),
     });
     this.#table.sorted("symbol", true);
+    risks.exposures = () => Array.from(this.rows.values(), (row) => row.exposure);
     risks.onChange = (symbol, level) => this.#setLevel(symbol, level);
     $("search").oninput = () => this.#orderSoon();
     $("only-risky").onchange = () => this.#orderSoon();

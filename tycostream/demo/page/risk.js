@@ -10,6 +10,8 @@ const MOST = 100_000;
 const STEP = 1_000;
 const START = { warning: 30_000, critical: 55_000 };
 const MOVE_MS = 120;
+const BINS = 50;
+const SPREAD_MS = 300;
 
 export function riskQuery(warning, critical, slack) {
   const rule = (state, at) =>
@@ -27,7 +29,9 @@ ${rule("warning", warning)}
 }
 
 export class Risks {
-  onChange = () => {};
+  onChange = () => {}; // a level is new
+  exposures = () => []; // of all positions
+  #bars = [];
   #levels = new Map();
   #counts = { normal: 0, warning: 0, critical: 0 };
   #client;
@@ -48,8 +52,15 @@ export class Risks {
       };
     }
     $("slack").oninput = $("warning").oninput;
+    for (let place = 0; place < BINS; place += 1) {
+      const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+      for (const [name, value] of [["x", place + 0.1], ["width", 0.8]]) bar.setAttribute(name, value);
+      $("spread").append(bar);
+      this.#bars.push(bar);
+    }
     this.#showThresholds();
     this.#follow();
+    setInterval(() => this.#showSpread(), SPREAD_MS);
   }
 
   of(symbol) {
@@ -107,13 +118,26 @@ export class Risks {
     // The thumb that can still move is on top where both are at one end
     $("warning").style.zIndex = warning > MOST / 2 ? 2 : 1;
     $("critical").style.zIndex = warning > MOST / 2 ? 1 : 2;
+    this.#showSpread();
     setText($("risk-query"), riskQuery(warning, critical, slack));
   }
 
-  #showShares() {
-    for (const [name, count] of Object.entries(this.#counts)) {
-      $("share").querySelector(`.${name}`).style.flexGrow = count;
+  // How many positions have which exposure, over the slider's range; what lies beyond it is in the last bar
+  #showSpread() {
+    const counts = new Array(BINS).fill(0);
+    for (const exposure of this.exposures()) counts[Math.min(BINS - 1, Math.floor((exposure / MOST) * BINS))] += 1;
+    const most = Math.max(1, ...counts);
+    const [warning, critical] = this.#values();
+    for (const [place, bar] of this.#bars.entries()) {
+      const height = (counts[place] / most) * 20;
+      const from = ((place + 0.5) / BINS) * MOST;
+      bar.setAttribute("y", 20 - height);
+      bar.setAttribute("height", height);
+      bar.setAttribute("class", from > critical ? "critical" : from > warning ? "warning" : "");
     }
+  }
+
+  #showShares() {
     const { warning, critical } = this.#counts;
     setText($("risk-shares"), `${as.units(critical)} critical, ${as.units(warning)} warning`);
     setText($("total-risk"), `${as.units(critical + warning)} of ${as.units(this.#levels.size)}`);

@@ -10,7 +10,7 @@ const COLUMNS = {
   total_pnl: { title: "P&L", fire: 2_000, clear: 1_800 },
   unrealized_pnl: { title: "Unrealized P&L", fire: 1_000, clear: 800 },
   last_price: { title: "Price", fire: 300, clear: 295 },
-  change_percent: { title: "Change in %", fire: 1, clear: 0.5 },
+  change_percent: { title: "Change %", fire: 1, clear: 0.5 },
 };
 const LOOK_MS = 2000;
 
