@@ -17,6 +17,7 @@ const badge = new Badge();
 const url = new URL("/graphql", location.href);
 url.protocol = url.protocol.replace("http", "ws");
 const client = createClient({ url: url.href, onState: (told) => badge.connection(told) });
+badge.client = client;
 
 let updates = 0;
 const onUpdate = () => {
