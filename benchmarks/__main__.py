@@ -16,12 +16,18 @@ from benchmarks.measurements import MEASUREMENTS
 COLUMNS = ("rows/s", "messages/s", "CPU µs/message", "p50 ms", "p99 ms", "MiB", "of limit", "")
 
 
-def main() -> None:
-    """Run what was asked for."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("names", nargs="*", help=f"which ones: {', '.join(MEASUREMENTS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
+    return parser
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = make_parser()
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(MEASUREMENTS)
     if unknown:

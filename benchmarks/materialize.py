@@ -91,7 +91,7 @@ async def ingest(scale: float) -> list[Result]:
                 prepared = await source.say(f"prepare {rows}")
                 meter = Meter()
                 await source.say("go")
-                while await _timestamp(service) != str(prepared["timestamp"]):
+                while await _timestamp(service) < prepared["timestamp"]:
                     await asyncio.sleep(0.002)
                 changes = _result(f"Materialize: {rows:,} changes to the cache, 100 a timestamp", rows, meter, limit)
             finally:
@@ -115,10 +115,9 @@ async def _read(connection: Any, source: Source, rows: int) -> float:
     return (cpu_seconds() - before) / rows * 1e6
 
 
-async def _timestamp(service: Service) -> str | None:
+async def _timestamp(service: Service) -> int:
     (source,) = await service.actors("source")
-    found: str | None = source["details"]["timestamp"]
-    return found
+    return int(source["details"]["timestamp"])
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
+import benchmarks.__main__ as benchmarks
+from benchmarks.measurements import MEASUREMENTS
 from tests.end_to_end.test_queries import http
 from tests.support.client import connected
 from tests.support.databases import AnyDatabase
 from tests.support.postgres import Database
 from tests.support.receiver import receiving
 from tests.support.service import serving
+from tycostream.cli import make_parser
 from tycostream.filters import OPERATORS
 from tycostream.graphql import Engine, Limits, PreparedQuery, SubscriptionPlan
 from tycostream.model import ColumnType
@@ -54,13 +59,100 @@ def schema_of(text: str, folder: Path) -> Path:
     return file
 
 
-def test_configuration_lists_every_variable() -> None:
+def shell_lines(text: str) -> list[str]:
+    """The lines of a page's shell blocks: fenced ones, and those indented by four spaces."""
+    indented = re.findall(r"(?:\A|(?<=\n\n))((?: {4}.*\n|\n(?= {4}))+)", text)
+    lines = "".join([*indented, *blocks(text, r"(?:sh|bash|shell|console)")]).replace("\\\n", " ").splitlines()
+    return [line.strip().removeprefix("$ ") for line in lines]
+
+
+def commands_of(text: str) -> list[list[str]]:
+    """What a page tells to run that is ours, in words: shell blocks, and whole commands within a sentence."""
+    found = []
+    for line in [*shell_lines(text), *re.findall(r"`((?:python -m )?tycostream [^`]+|scripts/[^`]+)`", text)]:
+        words = shlex.shlex(line, posix=True, punctuation_chars=True)
+        words.whitespace_split = True
+        command: list[str] = []
+        try:
+            listed = list(words)
+        except ValueError:  # a quote that is never closed: output, or prose
+            continue
+        for word in [*listed, ";"]:
+            if word in {"|", "||", "&&", ";", "&", ">", ">>", "<"}:
+                while command and re.fullmatch(r"[A-Z_]+=.*", command[0]):
+                    del command[0]
+                found.append(command[2:] if command[:2] == ["python", "-m"] else command)
+                command = []
+            else:
+                command.append(word)
+    return [words for words in found if words and (words[0] == "tycostream" or words[0].startswith("scripts/"))]
+
+
+def parse_command(words: list[str]) -> None:
+    """Raises where the command is not one of ours, or does not know what it is given."""
+    program, *arguments = words
+    try:
+        if program == "tycostream":
+            make_parser().parse_args(arguments)
+        else:
+            assert os.access(ROOT / program, os.X_OK), f"there is no {program}"
+            if program == "scripts/run":
+                make_parser().parse_args(["demo", *arguments])
+            elif program == "scripts/bench":
+                names = benchmarks.make_parser().parse_args(arguments).names
+                assert set(names) <= set(MEASUREMENTS), f"{program} does not measure {names}"
+    except SystemExit as ended:
+        raise AssertionError(f"{' '.join(words)}: exit code {ended.code}") from None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_known_with_all_their_arguments(page: Path) -> None:
+    for words in commands_of(page.read_text()):
+        parse_command(words)
+
+
+def test_commands_are_found_wherever_a_page_has_them() -> None:
+    page = """
+Run:
+
+    $ tycostream check --offline
+    A=1 B='x y' python -m tycostream schema diff a.yaml b.yaml --json | jq . && scripts/bench --quick
+
+or `tycostream demo --port 1`; not `tycostream` alone.
+
+```bash
+tycostream schema generate \\
+  -s trades > schema.yaml  # a comment
+```
+"""
+    assert commands_of(page) == [
+        ["tycostream", "check", "--offline"],
+        ["tycostream", "schema", "diff", "a.yaml", "b.yaml", "--json"],
+        ["scripts/bench", "--quick"],
+        ["tycostream", "schema", "generate", "-s", "trades"],
+        ["tycostream", "demo", "--port", "1"],
+    ]
+    readme = commands_of((ROOT / "README.md").read_text())
+    assert ["scripts/run"] in readme
+    assert ["tycostream", "check"] in readme
+
+
+@pytest.mark.parametrize(
+    "command", ["tycostream check --onlin", "tycostream serve", "scripts/nothing", "scripts/bench everything", "scripts/run --por 1"]
+)  # fmt: skip
+def test_commands_that_are_not_known_are_noticed(command: str) -> None:
+    with pytest.raises(AssertionError):
+        parse_command(command.split())
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "cli.md"])
+def test_generated_pages_are_those_of_the_code(page: str) -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    assert (ROOT / "docs" / "configuration.md").read_text() == generate.render(), "run: python docs/generate.py"
+    assert (ROOT / "docs" / page).read_text() == generate.PAGES[page](), "run: python docs/generate.py"
 
 
 def test_every_close_code_is_explained() -> None:

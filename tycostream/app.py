@@ -7,7 +7,8 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -32,7 +33,7 @@ from actors.source_messages import ReadRows, SourceUnavailableError
 from actors.supervisor import Adopt, ListActors, Restart, SourceBoard, StartChild, StopChildren, Supervisor
 from actors.triggers import RegistryConfig, TriggerRegistry
 from tycostream import model
-from tycostream.databases.connection import SESSION_OPTIONS, ConnectionParameters
+from tycostream.databases.connection import SESSION_OPTIONS, AsyncConnection, ConnectionParameters, opened
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.databases.embedded import EmbeddedPostgres
 from tycostream.databases.hosts import Address, Hosts
@@ -330,6 +331,23 @@ def embedded_database(settings: Settings) -> EmbeddedPostgres:
     except (OSError, UnicodeDecodeError) as error:
         raise DatabaseError(f"EMBEDDED_INIT: {init} can't be read: {error}", permanent=True) from None
     return EmbeddedPostgres(settings.database.embedded_path, init_sql)
+
+
+@asynccontextmanager
+async def database_connection(settings: Settings) -> AsyncIterator[AsyncConnection]:
+    """A connection to the database that the settings name; the embedded one runs for so long.
+
+    Raises SettingsError for a kind that there is no driver for, and DatabaseError.
+    """
+    require_supported(settings)
+    embedded = embedded_database(settings) if settings.database.type == "embedded" else None
+    try:
+        parameters = await embedded.start() if embedded is not None else connection_parameters(settings)
+        async with opened(parameters) as connection:
+            yield connection
+    finally:
+        if embedded is not None:
+            await embedded.stop()
 
 
 def tune_collector() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tycostream.app import connection_parameters, embedded_database, require_supported
+from tycostream.app import database_connection
 from tycostream.databases import materialize, postgres
-from tycostream.databases.connection import AsyncConnection, opened
+from tycostream.databases.connection import AsyncConnection
 from tycostream.databases.driver import DatabaseError
 from tycostream.model import Catalog, Source
 from tycostream.settings import Settings
@@ -12,28 +12,19 @@ from tycostream.settings import Settings
 
 async def check_database(settings: Settings, catalog: Catalog) -> int:
     """Hold the catalog against the database and print what is found. Returns the process's exit code."""
-    require_supported(settings)
-    kind = settings.database.type
-    embedded = embedded_database(settings) if kind == "embedded" else None
-    examine = _examine_materialize if kind == "materialize" else _examine_postgres
-    parameters = connection_parameters(settings)
+    examine = _examine_materialize if settings.database.type == "materialize" else _examine_postgres
     problems = 0
     try:
-        if embedded is not None:
-            parameters = await embedded.start()
-        async with opened(parameters) as connection:
+        async with database_connection(settings) as connection:
             for source in catalog.sources.values():
                 try:
                     print(f"  {source.name}: {await examine(connection, source)}")
                 except DatabaseError as error:
                     problems += 1
-                    print(f"  {source.name}: {_told(error)}")
+                    print(f"  {source.name}: {told(error)}")
     except DatabaseError as error:
-        print(f"  the database: {_told(error)}")
+        print(f"  the database: {told(error)}")
         return 1
-    finally:
-        if embedded is not None:
-            await embedded.stop()
     print("Everything fits." if not problems else f"{problems} of {len(catalog.sources)} sources do not fit.")
     return 1 if problems else 0
 
@@ -50,5 +41,6 @@ async def _examine_materialize(connection: AsyncConnection, source: Source) -> s
     return f"served as far as it fits: {note}; {key}" if note else f"fits; followed by SUBSCRIBE; {key}"
 
 
-def _told(error: DatabaseError) -> str:
+def told(error: DatabaseError) -> str:
+    """The error, and what to do about it."""
     return f"{error} ({error.hint})" if error.hint else str(error)

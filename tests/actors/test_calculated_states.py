@@ -14,7 +14,7 @@ from pykka import ActorRef
 from tornado.ioloop import IOLoop
 
 from actors.runtime import LoopActor, handles, stop_actor
-from actors.source_messages import Attach, CrossingsWait, Detach, StartWatch, StopWatch
+from actors.source_messages import Attach, CrossingsWait, Detach, ShowRow, StartWatch, StopWatch
 from tests.actors.support import Listener, World, until, world
 from tests.views.calculated import TRADES, Levels, Model, derivation, follower
 from tests.views.support import Client, Everything
@@ -211,6 +211,9 @@ class Follower:
         return {key: known for key, known in seen.items() if self.subscription.filter.matches(known)}
 
 
+HIGH = Rule("fired", parse_filter(TRADES.extended, {"risk": {"_eq": "high"}}))
+
+
 class Trigger(LoopActor):
     """Keeps to what it is told: the rows that have fired and not cleared."""
 
@@ -229,13 +232,33 @@ class Trigger(LoopActor):
         self.watch.crossings.clear()
 
 
+async def test_a_trigger_that_comes_later_sees_the_states_that_are_remembered() -> None:
+    async with world(TRADES) as made:
+        driver = await live(made, row(1, 101), row(2, 101))
+        one, _ = await attach(made, LEVELS)
+        driver.change(2, ("1", row(1, 95)), ("2", row(2, 60)))
+        await until(lambda: made.memory.cache.timestamp == 2)
+        ref = Trigger.start(HIGH, LEVELS)
+        trigger: Trigger = ref._actor_weakref()
+        assert await made.source.ask(StartWatch(trigger.watch, fire_existing=True), block=False)
+        await until(lambda: trigger.fired == {"1"})
+        made.source.tell(Detach(one))
+        shown = await made.source.ask(ShowRow("1", derivation(LEVELS)), block=False)
+        assert shown == ((*row(1, 95), "high", None), 2), "the trigger keeps what is remembered"
+        made.source.tell(StopWatch(trigger.watch))
+        shown = await made.source.ask(ShowRow("1", derivation(LEVELS)), block=False)
+        assert shown == ((*row(1, 95), "low", None), 2)
+        assert not made.memory.audiences
+        await stop_actor(ref)
+
+
 class History:
     """The test's own account of a history, beside the source that lives through it. A trigger follows to the end: it
     fires where the state is high."""
 
     def __init__(self, made: World, poison: Poisoned, rules: Levels) -> None:
         self.made = made
-        self.trigger_ref = Trigger.start(Rule("fired", parse_filter(TRADES.extended, {"risk": {"_eq": "high"}})), rules)
+        self.trigger_ref = Trigger.start(HIGH, rules)
         self.trigger: Trigger = self.trigger_ref._actor_weakref()
         self.trigger_rules = rules
         self.poison = poison

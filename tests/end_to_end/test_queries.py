@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from tests.support.client import connected
+from tests.support.client import BOTH, LEGACY_WS, TRANSPORT_WS, connected
 from tests.support.postgres import Database
 from tests.support.service import serving
 
@@ -69,24 +69,28 @@ async def http(port: int) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def websocket(port: int) -> AsyncIterator[Ask]:
-    async with connected(port) as client:
+async def websocket(port: int, protocol: str = TRANSPORT_WS.protocol) -> AsyncIterator[Ask]:
+    async with connected(port, protocol=protocol) as client:
 
         async def ask(query: str, variables: dict[str, Any] | None) -> dict[str, Any]:
             heard: list[dict[str, Any]] = []
             client.on_message("query", heard.append)
-            payload = {"query": query, "variables": variables}
-            await client.send({"id": "query", "type": "subscribe", "payload": payload})
+            await client.start("query", {"query": query, "variables": variables})
             await client.until(lambda: heard and heard[-1]["type"] in ("complete", "error"))
             if heard[0]["type"] == "error":
-                return {"errors": heard[0]["payload"]}
-            assert [message["type"] for message in heard] == ["next", "complete"]
+                errors = heard[0]["payload"]  # under the older protocol one, which has the others if there are any
+                return {"errors": errors if isinstance(errors, list) else errors.get("errors", [errors])}
+            assert [message["type"] for message in heard] == [BOTH[protocol].result, "complete"]
             return heard[0]["payload"]  # type: ignore[no-any-return]
 
         yield ask
 
 
-WAYS = pytest.mark.parametrize("way", [http, websocket])
+def older_websocket(port: int) -> AbstractAsyncContextManager[Ask]:
+    return websocket(port, LEGACY_WS.protocol)
+
+
+WAYS = pytest.mark.parametrize("way", [http, websocket, older_websocket])
 
 
 @WAYS

@@ -20,7 +20,7 @@ from tornado.ioloop import IOLoop
 from actors.runtime import tell
 from actors.source_messages import Attach
 from tests.actors.test_trigger import Choking
-from tests.end_to_end.test_queries import http, websocket
+from tests.end_to_end.test_queries import http, older_websocket, websocket
 from tests.support.client import connected
 from tests.support.databases import AnyDatabase
 from tests.support.materialize.database import MaterializeDatabase
@@ -54,7 +54,7 @@ QUICK = {
     "RECONNECT_MAX_MS": "20",
     "LOG_LEVEL": "error",
 }
-WAYS = pytest.mark.parametrize("way", [http, websocket])
+WAYS = pytest.mark.parametrize("way", [http, websocket, older_websocket])
 CREATE = "mutation ($input: tradesTriggerInput!) { t: create_trades_trigger(input: $input) { %s } }"
 CREATE_QUOTES = "mutation ($input: quotesTriggerInput!) { t: create_quotes_trigger(input: $input) { watching } }"
 

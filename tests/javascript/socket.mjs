@@ -6,6 +6,7 @@ import { say, socketUrl } from "./drive.mjs";
 export const socket = createClient({
   url: socketUrl,
   retryAttempts: 100,
+  shouldRetry: () => true, // a service that is not up yet too, which a WebSocket of Node tells as an error
   retryWait: () => new Promise((resolve) => setTimeout(resolve, 50)),
   on: {
     connected: () => say({ event: "connected" }),

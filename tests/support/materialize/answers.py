@@ -33,6 +33,12 @@ def oid(relation: Relation) -> Answer:
     return Answer([column("oid", "oid")], [(str(20_000 + int(relation.id.removeprefix("u"))),)], "SELECT 1")
 
 
+def relations(world: World) -> Answer:
+    """Schema, name and type of the users' relations (mz_relations in doc/user/content/sql/system-catalog)."""
+    rows = [(schema, name, "view") for schema, name in world.names()]
+    return Answer([column(name, "text") for name in ("name", "name", "type")], rows, f"SELECT {len(rows)}")
+
+
 def select(what: str, world: World) -> Answer:
     """SELECT of 1 or of a function without arguments."""
     name, type_name, value = {

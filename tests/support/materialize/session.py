@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tests.support.materialize import statements as sql
 from tests.support.materialize import wire
-from tests.support.materialize.answers import Answer, cancelled, oid, select, show_columns
+from tests.support.materialize.answers import Answer, cancelled, oid, relations, select, show_columns
 from tests.support.materialize.connection import Connection
 from tests.support.materialize.reading import Cursor, collect, copy_out, stream
 from tests.support.materialize.relations import column
@@ -177,7 +177,7 @@ class Session:
                 self._set(statement)
             case sql.Show(name):
                 self._answer(Answer([column(name, "text")], [(self.variables.show(name),)], "SHOW"))
-            case sql.ShowColumns() | sql.Select() | sql.SelectOid():
+            case sql.ShowColumns() | sql.Select() | sql.SelectOid() | sql.SelectRelations():
                 self._read_catalog(statement)
             case sql.Declare(name, subscribe):
                 self._declare(name, subscribe)
@@ -220,14 +220,16 @@ class Session:
             self.connection.send(wire.parameter_status(*report))
         self._complete("SET" if statement.value is not None else "RESET")
 
-    def _read_catalog(self, statement: sql.ShowColumns | sql.Select | sql.SelectOid) -> None:
+    def _read_catalog(self, statement: sql.ShowColumns | sql.Select | sql.SelectOid | sql.SelectRelations) -> None:
         if isinstance(statement, sql.ShowColumns | sql.SelectOid):
             relation = self.world.resolve(statement.name)
             self._begin_read("SELECT")
             self._answer(show_columns(relation) if isinstance(statement, sql.ShowColumns) else oid(relation))
             return
         self._begin_read("SELECT")
-        if statement.what == "pg_cancel_backend":
+        if isinstance(statement, sql.SelectRelations):
+            self._answer(relations(self.world))
+        elif statement.what == "pg_cancel_backend":
             self._answer(cancelled(done=self.host.cancel(statement.argument, None)))
         else:
             self._answer(select(statement.what, self.world))

@@ -50,6 +50,11 @@ class SelectOid:
 
 
 @dataclass(frozen=True, slots=True)
+class SelectRelations:
+    """SELECT of schema, name and type of the users' relations in this database, from the system catalog."""
+
+
+@dataclass(frozen=True, slots=True)
 class Select:
     """SELECT of one constant or function call."""
 
@@ -103,4 +108,18 @@ class Copy:
     subscribe: Subscribe
 
 
-Statement = Begin | End | Set | Show | ShowColumns | Select | SelectOid | Declare | Fetch | Close | Copy | Subscribe
+Statement = (
+    Begin
+    | End
+    | Set
+    | Show
+    | ShowColumns
+    | SelectRelations
+    | SelectOid
+    | Select
+    | Declare
+    | Fetch
+    | Close
+    | Copy
+    | Subscribe
+)

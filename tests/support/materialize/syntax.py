@@ -18,6 +18,12 @@ _WORDS = re.compile(
     |(?P<word>[^\W\d]\w*)|(?P<sign>::|[^\w\s'"])""",
     re.VERBOSE | re.DOTALL,
 )
+_RELATIONS = (
+    "NAME, R.NAME, R.TYPE FROM MZ_CATALOG.MZ_RELATIONS R JOIN MZ_CATALOG.MZ_SCHEMAS S ON R.SCHEMA_ID = S.ID"
+    " JOIN MZ_CATALOG.MZ_DATABASES D ON S.DATABASE_ID = D.ID WHERE R.ID LIKE"
+)
+"""The one query of the system catalog that is understood, without its first and last words (mz_relations, mz_schemas and
+mz_databases in doc/user/content/sql/system-catalog/mz_catalog.md)."""
 _DAY_SECONDS = 86_400
 _UNITS = {"us": 1e-6, "microsecond": 1e-6, "ms": 1e-3, "millisecond": 1e-3, "s": 1, "sec": 1, "second": 1, "m": 60, "min": 60,
           "minute": 60, "h": 3600, "hour": 3600, "d": _DAY_SECONDS, "day": _DAY_SECONDS}  # fmt: skip
@@ -171,7 +177,14 @@ class _Parser:
             return sql.ShowColumns(self._name())
         return sql.Show("timezone" if self._accept("TIME", "ZONE") else self._identifier())
 
-    def _select(self) -> sql.Select | sql.SelectOid:
+    def _select(self) -> sql.Select | sql.SelectOid | sql.SelectRelations:
+        if self._accept("S", "."):
+            self._expect(*(word.keyword for word in _split(_RELATIONS)))
+            if self._next() != _Word("string", "u%"):
+                self._unexpected("the prefix of the users' ids")
+            self._expect("AND", "D", ".", "NAME", "=", "CURRENT_DATABASE", "(", ")")
+            self._expect("ORDER", "BY", "S", ".", "NAME", ",", "R", ".", "NAME")
+            return sql.SelectRelations()
         word = self._next()
         if word.kind == "string":
             self._expect("::", "REGCLASS", "::", "OID")

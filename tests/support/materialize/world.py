@@ -86,6 +86,10 @@ class World:
         """Those of schema public, by name."""
         return {name: relation for (schema, name), relation in self._relations.items() if schema == "public"}
 
+    def names(self) -> list[tuple[str, str]]:
+        """Schema and name of each, sorted."""
+        return sorted(self._relations)
+
     def contents(self, name: str) -> Counter[Row]:
         """The rows and how often each is there."""
         return Counter(self.relation(name).contents())

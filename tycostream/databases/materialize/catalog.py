@@ -37,7 +37,7 @@ async def examine(connection: AsyncConnection, source: Source) -> str | None:
     Raises a permanent DatabaseError where a column is missing, and DatabaseError where the relation is.
     """
     try:
-        columns = await _columns(connection, source.relation)
+        columns = await show_columns(connection, source.relation)
     except DatabaseError as error:
         raise explained(error, source) from None
     require(missing_columns(source, str(source.relation), columns))
@@ -60,8 +60,11 @@ async def identify(connection: AsyncConnection, relation: Relation) -> str | Non
     return found
 
 
-async def _columns(connection: AsyncConnection, relation: Relation) -> dict[str, ActualColumn]:
-    """SHOW COLUMNS gives name, nullable, type, and in newer versions comment (src/sql/src/plan/statement/show.rs)."""
+async def show_columns(connection: AsyncConnection, relation: Relation) -> dict[str, ActualColumn]:
+    """The columns by name, in their order. Raises DatabaseError.
+
+    SHOW COLUMNS gives name, nullable, type, and in newer versions comment (src/sql/src/plan/statement/show.rs).
+    """
     cursor = await connection.run(sql.SQL("SHOW COLUMNS FROM {}").format(identifier(relation)))
     names = [column.name for column in cursor.description or ()]
     rows = cursor.fetchall() if names else []

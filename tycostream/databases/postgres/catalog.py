@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import json
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from typing import Any
 from psycopg2 import sql
 
 from tycostream.databases.connection import AsyncConnection
-from tycostream.databases.driver import DatabaseError
+from tycostream.databases.described import UnknownRelationError, suggest_relation
 from tycostream.databases.fitting import ActualColumn, require_fit
-from tycostream.model import Source
+from tycostream.model import Relation, Source
 
 
 class Mode(enum.Enum):
@@ -59,13 +58,18 @@ class _Server:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    columns: frozenset[str]
+    names: tuple[str, ...]
     primary: bool
     identity: bool
+    immediate: bool
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset(self.names)
 
 
 @dataclass(frozen=True, slots=True)
-class _Facts:
+class Facts:
     """One relation's catalog entries."""
 
     table: Table
@@ -79,11 +83,21 @@ class _Facts:
     unique: tuple[_Index, ...] = field(default=())
 
     @property
+    def actual_columns(self) -> dict[str, ActualColumn]:
+        """The columns by name, in their order."""
+        return {name: _actual(column) for name, column in self.columns.items()}
+
+    @property
+    def immediate(self) -> list[_Index]:
+        """The unique indexes that hold at every moment, not at the end of a transaction alone."""
+        return [index for index in self.unique if index.immediate]
+
+    @property
     def identity_columns(self) -> frozenset[str] | None:
         """The columns that an old row carries; None where it carries nothing, so that it must not be published."""
         if self.identity == "f":
             return frozenset(self.columns)
-        for index in self.unique:
+        for index in self.immediate:
             if (self.identity == "d" and index.primary) or (self.identity == "i" and index.identity):
                 return index.columns
         return None
@@ -117,14 +131,25 @@ SELECT json_build_object(
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
     'unique', (
         SELECT json_agg(json_build_object(
-            'primary', i.indisprimary, 'identity', i.indisreplident,
-            'columns', (SELECT json_agg(a.attname) FROM unnest(i.indkey[0:i.indnkeyatts - 1]) AS k(number)
+            'primary', i.indisprimary, 'identity', i.indisreplident, 'immediate', i.indimmediate,
+            'columns', (SELECT json_agg(a.attname ORDER BY k.place)
+                        FROM unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(number, place)
                         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number)))
         FROM pg_index i
-        WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+        WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
           AND i.indpred IS NULL AND i.indexprs IS NULL))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY (%s::oid[])
+"""
+
+_RELATIONS = """
+SELECT n.nspname, c.relname, c.relkind, pg_table_is_visible(c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition
+  AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND NOT EXISTS (
+      SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 """
 
 _BENEATH = """
@@ -147,8 +172,8 @@ FROM beneath
 
 async def examine(connection: AsyncConnection, source: Source) -> Plan:
     """How this source can be followed. Raises a permanent DatabaseError that names all that does not fit."""
-    facts = await _find(connection, source)
-    require_fit(source, facts.table.name, {name: _actual(column) for name, column in facts.columns.items()})
+    facts = await find(connection, source.relation)
+    require_fit(source, facts.table.name, facts.actual_columns)
     if facts.kind == "v":
         return await _plan_view(connection, facts)
     if facts.kind not in ("r", "p"):
@@ -163,30 +188,29 @@ async def examine(connection: AsyncConnection, source: Source) -> Plan:
     return Plan(Mode.STREAM, facts.table, (facts.table,))
 
 
-async def _find(connection: AsyncConnection, source: Source) -> _Facts:
-    relation = source.relation
+async def find(connection: AsyncConnection, relation: Relation) -> Facts:
+    """The relation's catalog entries. Raises UnknownRelationError."""
     identifier = sql.Identifier(*((relation.schema, relation.name) if relation.schema else (relation.name,)))
     quoted = identifier.as_string(connection.raw)
     ((oid,),) = await connection.execute("SELECT to_regclass(%s)::oid::bigint", (quoted,))
     if oid is None:
-        elsewhere = await connection.execute(
-            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
-        )
-        raise DatabaseError(
-            f"there is no relation {relation} in the database",
-            hint=_suggest_relation(relation.name, elsewhere),
-            permanent=True,
-        )
+        elsewhere = [(schema, name) for schema, name, *_ in await relations(connection)]
+        raise UnknownRelationError(relation, suggest_relation(relation.name, elsewhere))
     return (await _facts(connection, [int(oid)]))[0]
 
 
-async def _facts(connection: AsyncConnection, oids: Sequence[int]) -> list[_Facts]:
+async def relations(connection: AsyncConnection) -> list[tuple[str, str, str, bool]]:
+    """Schema, name, kind (as in pg_class) of each relation of the users' own, and whether its name alone finds it."""
+    rows = await connection.execute(_RELATIONS)
+    return [(schema, name, kind, visible == "t") for schema, name, kind, visible in rows]
+
+
+async def _facts(connection: AsyncConnection, oids: Sequence[int]) -> list[Facts]:
     found = []
     for (text,) in await connection.execute(_RELATION, (list(oids),)):
         entry = json.loads(text)
         found.append(
-            _Facts(
+            Facts(
                 table=Table(entry["oid"], entry["schema"], entry["name"]),
                 kind=entry["kind"],
                 persistence=entry["persistence"],
@@ -196,7 +220,7 @@ async def _facts(connection: AsyncConnection, oids: Sequence[int]) -> list[_Fact
                 has_children=entry["children"],
                 columns={column["name"]: column for column in entry["columns"] or []},
                 unique=tuple(
-                    _Index(frozenset(index["columns"]), index["primary"], index["identity"])
+                    _Index(tuple(index["columns"]), index["primary"], index["identity"], index["immediate"])
                     for index in entry["unique"] or []
                 ),
             )
@@ -204,7 +228,7 @@ async def _facts(connection: AsyncConnection, oids: Sequence[int]) -> list[_Fact
     return found
 
 
-async def _leaves(connection: AsyncConnection, facts: _Facts) -> list[_Facts]:
+async def _leaves(connection: AsyncConnection, facts: Facts) -> list[Facts]:
     """The tables that hold the rows: the partitions, or the table itself."""
     if facts.kind != "p":
         return [facts]
@@ -212,14 +236,6 @@ async def _leaves(connection: AsyncConnection, facts: _Facts) -> list[_Facts]:
         "SELECT relid::oid::bigint FROM pg_partition_tree(%s::oid::regclass) WHERE isleaf", (facts.table.oid,)
     )
     return await _facts(connection, [int(oid) for (oid,) in oids]) if oids else []
-
-
-def _suggest_relation(name: str, known: Sequence[tuple[str, str]]) -> str | None:
-    for schema, other in known:
-        if other == name:
-            return f"there is one in the schema {schema}: write relation: {schema}.{name}"
-    near = difflib.get_close_matches(name, [other for _, other in known], n=1)
-    return f"did you mean {near[0]}?" if near else None
 
 
 def _actual(column: dict[str, Any]) -> ActualColumn:
@@ -253,7 +269,7 @@ async def _server_obstacle(connection: AsyncConnection) -> str | None:
     return None
 
 
-def _publishing_obstacle(facts: _Facts, parts: Sequence[_Facts]) -> str | None:
+def _publishing_obstacle(facts: Facts, parts: Sequence[Facts]) -> str | None:
     """Why this table must not, or can't, be published."""
     name = facts.table.name
     if facts.persistence != "p":
@@ -275,7 +291,7 @@ def _publishing_obstacle(facts: _Facts, parts: Sequence[_Facts]) -> str | None:
     return None
 
 
-def _key_obstacle(source: Source, facts: _Facts, parts: Sequence[_Facts]) -> str | None:
+def _key_obstacle(source: Source, facts: Facts, parts: Sequence[Facts]) -> str | None:
     """Why a stream of this table would not tell its rows apart by the configured key."""
     name, key = facts.table.name, frozenset(source.primary_key)
     listed = ", ".join(source.primary_key)
@@ -284,7 +300,7 @@ def _key_obstacle(source: Source, facts: _Facts, parts: Sequence[_Facts]) -> str
         return f"{', '.join(generated)} is a generated column, which is not replicated"
     if not all(facts.columns[column]["not_null"] for column in key):
         return f"the key ({listed}) can be NULL in {name}; to stream, make it NOT NULL"
-    if not any(index.columns <= key for index in facts.unique):
+    if not any(index.columns <= key for index in facts.immediate):
         return f"no unique constraint of {name} (not deferrable) makes ({listed}) a key; to stream, add one"
     for part in parts:
         identity = part.identity_columns or frozenset()
@@ -296,7 +312,7 @@ def _key_obstacle(source: Source, facts: _Facts, parts: Sequence[_Facts]) -> str
     return None
 
 
-async def _plan_view(connection: AsyncConnection, facts: _Facts) -> Plan:
+async def _plan_view(connection: AsyncConnection, facts: Facts) -> Plan:
     name = facts.table.name
     beneath = [
         (int(oid), kind, calls == "t") for oid, kind, calls in await connection.execute(_BENEATH, (facts.table.oid,))

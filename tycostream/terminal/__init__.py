@@ -1,0 +1,1 @@
+"""A client for people at a terminal: `tycostream subscribe`."""
