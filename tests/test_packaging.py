@@ -51,11 +51,15 @@ def test_the_wheel_holds_what_the_service_reads(wheel: Path) -> None:
     for name in (
         "demo/schema.yaml",
         "demo/market.sql",
-        "web/static/query.html",
         "py.typed",
         "databases/postgres/catalog.py",
     ):
         assert f"tycostream/{name}" in names
+    static = ROOT / "tycostream" / "web" / "static"
+    served = [file for file in static.rglob("*") if file.is_file() and file.name != "package.json"]
+    assert len(served) > 20
+    for file in served:
+        assert f"tycostream/web/static/{file.relative_to(static)}" in names
     assert "actors/source.py" in names
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "docs"))]
 

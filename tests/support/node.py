@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import subprocess
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -30,8 +32,28 @@ def _missing() -> str | None:
     return None
 
 
+def _missing_runner() -> str | None:
+    if NODE is None:
+        return "Node.js is not installed"
+    version = subprocess.run([NODE, "--version"], capture_output=True, text=True, check=True).stdout
+    found = tuple(int(part) for part in version.strip().removeprefix("v").split("."))
+    return None if found >= (20, 4) else "Node.js is older than 20.4, whose test runner can move the clock"
+
+
 MISSING = _missing()
 needs_node = needs(MISSING)
+needs_node_runner = needs(_missing_runner())
+"""For tests that are written in JavaScript and need no packages: see `run_tests`."""
+
+
+def run_tests(file: Path, **environ: str) -> None:
+    """Run a file of tests with Node's own runner; fails with its report where one of them does."""
+    assert NODE is not None
+    command = [NODE, "--test", "--test-reporter=spec", str(file)]
+    ended = subprocess.run(
+        command, env=os.environ | environ, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 class Script:

@@ -1,20 +1,20 @@
-"""Health, debug and query pages, and what is answered elsewhere."""
+"""Health, debug pages and the console, and what is answered elsewhere."""
 
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from html.parser import HTMLParser
-from importlib import resources
 from typing import Any
 
 import pytest
 
-from tests.web.support import engine, serving
+from tests.web.support import serving
 from tycostream.web.application import WebConfig
 from tycostream.web.debug import PAGE_ACTORS, is_loopback, page
 from tycostream.web.health import ServiceStatus, SourceStatus
-from tycostream.web.http import answer_post
+from tycostream.web.static_files import read_static
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -53,7 +53,7 @@ async def test_ready(ready: bool, code: int) -> None:
         assert (answer.code, json.loads(answer.body)) == (code, {"ready": ready})
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/graphql/", "/../etc/passwd", "/static/query.html", "/%ff", "/"])
+@pytest.mark.parametrize("path", ["/nothing", "/graphql/", "/../etc/passwd", "/static/console/main.js", "/%ff", "/"])
 async def test_every_other_path_is_404(path: str) -> None:
     async with serving() as server:
         for method, body in (("GET", None), ("POST", "x"), ("HEAD", None)):
@@ -64,31 +64,60 @@ async def test_every_other_path_is_404(path: str) -> None:
                 assert json.loads(answer.body)["errors"]
 
 
-async def test_the_query_page_is_for_browsers() -> None:
+async def test_the_console_is_for_browsers() -> None:
     async with serving(WebConfig(ui=True)) as server:
         for path in ("/", "/graphql"):
             answer = await server.fetch(path, headers=BROWSER)
             assert answer.code == 200
             assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-            assert "script-src 'sha256-" in answer.headers["Content-Security-Policy"]
-            assert "'unsafe" not in answer.headers["Content-Security-Policy"]
-            text = answer.body.decode()
-            assert "http://" not in text
-            assert "https://" not in text
+            policy = dict(rule.split(" ", 1) for rule in answer.headers["Content-Security-Policy"].split("; "))
+            assert policy["default-src"] == "'none'"
+            assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+            assert policy["require-trusted-types-for"] == "'script'"
+            assert "unsafe" not in str(policy)
         assert (await server.fetch("/graphql", headers={"Accept": "application/json"})).code == 400
         assert json.loads((await server.fetch("/graphql?query={__typename}", headers=BROWSER)).body)["data"]
 
 
-async def test_the_query_page_learns_the_sources_and_their_keys() -> None:
-    html = resources.files("tycostream.web").joinpath("static/query.html").read_text(encoding="utf-8")
-    (query,) = re.findall(r"`({ __schema .*?)`", html, re.DOTALL)
-    answer = await answer_post(engine(), "application/json", "", json.dumps({"query": query}).encode())
-    schema = json.loads(answer.body)["data"]["__schema"]
-    (field,) = schema["subscriptionType"]["fields"]
-    assert (field["name"], field["type"]["ofType"]["name"]) == ("trades", "tradesUpdate")
-    fields = {one["name"]: {field["name"]: field["type"] for field in one["fields"] or ()} for one in schema["types"]}
-    assert fields["tradesUpdate"]["data"]["name"] == "trades"
-    assert [name for name, type_ in fields["trades"].items() if type_["kind"] == "NON_NULL"] == ["id"]
+async def test_everything_that_the_console_loads_is_served() -> None:
+    async with serving(WebConfig(ui=True)) as server:
+        page = (await server.fetch("/", headers=BROWSER)).body.decode()
+        wanted = re.findall(r'(?:src|href)="(static/[^"]+)"', page)
+        seen: set[str] = set()
+        while wanted:
+            path = wanted.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            answer = await server.fetch(f"/{path}")
+            assert answer.code == 200, path
+            kind = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+            assert answer.headers["Content-Type"] == kind[path.rpartition(".")[2]]
+            imports = re.findall(r'^import .*?"(\.[^"]+)";$', answer.body.decode(), re.MULTILINE)
+            wanted += [posixpath.normpath(posixpath.join(posixpath.dirname(path), one)) for one in imports]
+        served = {f"static/{path}" for path in read_static()}
+        assert seen <= served
+        assert {path for path in served if path.startswith("static/console/")} <= seen, "nothing is there for nothing"
+
+
+async def test_browsers_keep_scripts_and_ask_whether_they_are_the_same() -> None:
+    async with serving(WebConfig(ui=True)) as server:
+        answer = await server.fetch("/static/lib/client.js")
+        assert answer.headers["Cache-Control"] == "no-cache"
+        again = await server.fetch("/static/lib/client.js", headers={"If-None-Match": answer.headers["ETag"]})
+        assert (again.code, again.body) == (304, b"")
+        head = await server.fetch("/static/lib/client.js", method="HEAD")
+        assert (head.code, head.headers["ETag"]) == (200, answer.headers["ETag"])
+
+
+@pytest.mark.parametrize(
+    "path", ["package.json", "console/index.html", "console/", "../page.py", "..%2fpage.py", "console/../lib/no.js"]
+)
+async def test_nothing_else_is_served(path: str) -> None:
+    async with serving(WebConfig(ui=True)) as server:
+        answer = await server.fetch(f"/static/{path}")
+        assert answer.code == 404
+        assert json.loads(answer.body)["errors"]
 
 
 async def test_without_the_ui_there_is_no_page() -> None:

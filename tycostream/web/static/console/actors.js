@@ -85,6 +85,7 @@ export class ActorsView {
         this.#chosen = key;
         this.#describe(this.#lines.get(key).actor);
         this.#mark();
+        if (!matchMedia("(min-width: 48rem)").matches) this.detail.scrollIntoView({ block: "nearest" });
       }, { class: "link" });
       const cells = Array.from({ length: 6 }, (_, index) => el("td", { class: index > 0 ? "number" : "" }));
       this.#lines.set(key, { row: el("tr", { class: actor.parent ? "child" : "" }, el("td", {}, open), cells), cells, open });

@@ -73,10 +73,8 @@ export function subscriptionText(source, where) {
   return [
     "subscription {",
     `  ${source.name}${argument} {`,
-    "    operation",
+    "    operation fields timestamp",
     `    data { ${names} }`,
-    "    fields",
-    "    timestamp",
     "  }",
     "}",
   ].join("\n");

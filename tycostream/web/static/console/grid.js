@@ -8,6 +8,7 @@ export const MOST_ROWS = 200_000; // that are held; more are counted
 const ROW = 30; // px, as in the style sheet
 const AROUND = 12; // rows above and below those in view
 const WIDEST = 40; // characters
+const SPACE = 5; // characters: a cell's padding, and the arrow of the column that sorts
 
 export function show(value) {
   if (value === null || value === undefined) return "NULL";
@@ -19,7 +20,7 @@ export class Grid {
   #store;
   #order = []; // keys as they are shown
   #stale = true; // #order is to be made anew
-  #sort = null; // { column, descending }
+  #sort; // { column, descending }, or null
   #lines = new Map(); // key -> the row's <tr> in the page
   #flashes = new Map(); // key -> columns that changed since the last drawing
   #widths = new Map();
@@ -34,6 +35,7 @@ export class Grid {
   constructor({ columns, key, name, onDraw = () => {} }) {
     this.#columns = columns;
     this.#store = new RowStore(key, { limit: MOST_ROWS });
+    this.#sort = { column: columns.find((column) => column.name === key[0]), descending: false };
     this.onDraw = onDraw;
     this.above = el("tr", { class: "space", "aria-hidden": "true" });
     this.below = el("tr", { class: "space", "aria-hidden": "true" });
@@ -45,8 +47,9 @@ export class Grid {
     this.element.addEventListener("scroll", () => this.#later(), { passive: true });
     this.observer = new ResizeObserver(() => this.#later());
     this.observer.observe(this.element);
-    columns.forEach((column) => this.#widths.set(column.name, column.name.length + 3));
+    columns.forEach((column) => this.#widths.set(column.name, column.name.length + SPACE));
     this.#measure();
+    this.#markSort();
   }
 
   get size() {
@@ -124,13 +127,17 @@ export class Grid {
   #sortBy(column) {
     const now = this.#sort?.column === column ? this.#sort : null;
     this.#sort = now === null ? { column, descending: false } : now.descending ? null : { column, descending: true };
+    this.#markSort();
+    if (this.#frozen) this.#frozen.order = this.#arrange(this.#frozen.rows);
+    this.#sorted.at = 0;
+    this.#changed();
+  }
+
+  #markSort() {
     this.heads.forEach((head, index) => {
       const by = this.#sort?.column === this.#columns[index];
       head.setAttribute("aria-sort", by ? (this.#sort.descending ? "descending" : "ascending") : "none");
     });
-    if (this.#frozen) this.#frozen.order = this.#arrange(this.#frozen.rows);
-    this.#sorted.at = 0;
-    this.#changed();
   }
 
   #arrange(rows) {
@@ -204,8 +211,8 @@ export class Grid {
         cell.textContent = text;
         cell.title = text.length > WIDEST ? text : "";
         cell.classList.toggle("null", value === null || value === undefined);
-        if (text.length + 2 > this.#widths.get(name) && this.#widths.get(name) < WIDEST) {
-          this.#widths.set(name, Math.min(text.length + 2, WIDEST));
+        if (text.length + SPACE > this.#widths.get(name) && this.#widths.get(name) < WIDEST) {
+          this.#widths.set(name, Math.min(text.length + SPACE, WIDEST));
           wider = true;
         }
       }

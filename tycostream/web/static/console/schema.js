@@ -67,7 +67,7 @@ export class Schema {
   }
 
   // A subscription's field is a source if it tells rows: `operation` and `data`
-  #source({ name, description, type, args }) {
+  #source({ name, type, args }) {
     const data = this.field(named(type), "data");
     if (!data || !this.field(named(type), "operation")) return null;
     const where = args.find((arg) => arg.name === "where");
@@ -81,8 +81,7 @@ export class Schema {
       ...this.#comparison(where && this.field(named(where.type), column.name), named(column.type)),
     }));
     const key = columns.filter((column) => column.key).map((column) => column.name);
-    const words = this.types.get(named(data.type))?.description ?? description;
-    return { name, description: words, columns, key };
+    return { name, description: this.types.get(named(data.type)).description, columns, key };
   }
 
   // A column's type in the schema file, which the name of its comparison tells better than GraphQL's type does, and the

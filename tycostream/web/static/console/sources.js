@@ -1,5 +1,5 @@
 // The view of all sources: how each stands, and what columns it has.
-import { count, duration, el, empty, mood, notice, pill, rate } from "./dom.js";
+import { count, duration, el, empty, mood, notice, pill, plural, rate } from "./dom.js";
 import { sparkline } from "./sparkline.js";
 
 export class SourcesView {
@@ -55,7 +55,7 @@ class Card {
       description && el("p", { class: "muted words" }, description), this.reason,
       el("dl", { class: "metrics" }, Object.entries(this.numbers).map(([label, value]) => el("div", {}, el("dt", {}, label), value))),
       this.line.element,
-      el("details", { open: columns.length <= 8 }, el("summary", {}, `${columns.length} columns`), el("ul", { class: "columns" }, columns.map(column))));
+      el("details", { open: columns.length <= 8 }, el("summary", {}, plural(columns.length, "column")), el("ul", { class: "columns" }, columns.map(column))));
   }
 
   show({ state, reason, since, rows, rate: changes, rates, lag_ms: lag, subscriptions }) {

@@ -94,7 +94,10 @@ const WORDS = { enable: "Enabled", disable: "Disabled", test: "Sent a test of", 
 // One trigger, and below it what else is known of it
 class Line {
   constructor(trigger, act) {
-    this.cells = HEADS.map((_, index) => el("td", { class: index > 1 && index < 8 ? "number" : "" }));
+    this.cells = HEADS.map((_, index) => {
+      const label = index > 1 && index < 9 ? HEADS[index] : null;
+      return el("td", { class: index > 1 && index < 8 ? "number" : "", "data-label": label });
+    });
     this.more = button("Details", () => this.#open(), { class: "quiet", "aria-expanded": "false", "aria-label": `Details of ${trigger.name}` });
     this.toggles = button("", () => act(this.enabled ? "disable" : "enable"));
     const tests = button("Test", () => act("test"), { "aria-label": `Test ${trigger.name}` });
