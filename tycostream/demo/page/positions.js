@@ -47,6 +47,7 @@ export class Positions {
   #sort = { name: "symbol", ascending: true };
   #sums = { total_pnl: 0, unrealized_pnl: 0, exposure: 0 };
   #onRow;
+  #anew = false; // the next row is the first of all rows again; until then what was known stays in sight
   #reorder = sparingly(RESORT_MS, () => this.#order());
   #orderSoon = eachFrame(() => this.#order());
   #totals = sparingly(200, () => this.#showTotals());
@@ -69,7 +70,9 @@ export class Positions {
         onUpdate();
         this.#apply(update);
       },
-      restart: () => this.#clear(),
+      restart: () => {
+        this.#anew = true;
+      },
       error: ([{ message }]) => setText($("positions-count"), message),
     });
   }
@@ -79,6 +82,7 @@ export class Positions {
   }
 
   #clear() {
+    this.#anew = false;
     this.#store.clear();
     this.rows.clear();
     for (const name of Object.keys(this.#sums)) this.#sums[name] = 0;
@@ -86,6 +90,7 @@ export class Positions {
   }
 
   #apply(update) {
+    if (this.#anew) this.#clear();
     const { key, row, before } = this.#store.apply(update);
     for (const name of Object.keys(this.#sums)) this.#sums[name] += (row?.[name] ?? 0) - (before?.[name] ?? 0);
     this.#totals();
