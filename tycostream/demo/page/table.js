@@ -189,5 +189,6 @@ function flash(cell, direction) {
   if (calm.matches) return;
   for (const running of cell.getAnimations()) running.cancel();
   const colour = `color-mix(in srgb, var(--${direction}) 26%, transparent)`;
-  cell.animate([{ backgroundColor: colour }, { backgroundColor: "transparent" }], { duration: FLASH_MS, easing: "ease-out" });
+  // From this colour to what the cell's own is, which a selected row changes
+  cell.animate([{ backgroundColor: colour, offset: 0 }], { duration: FLASH_MS, easing: "ease-out" });
 }
