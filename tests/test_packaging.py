@@ -51,6 +51,9 @@ def test_the_wheel_holds_what_the_service_reads(wheel: Path) -> None:
     for name in (
         "demo/schema.yaml",
         "demo/market.sql",
+        "demo/page/index.html",
+        "demo/page/main.js",
+        "demo/page/demo.css",
         "py.typed",
         "databases/postgres/catalog.py",
     ):

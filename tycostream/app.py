@@ -48,7 +48,7 @@ from tycostream.settings import Settings
 from tycostream.status import STATUS
 from tycostream.triggers import Courier, TargetPolicy
 from tycostream.views import RowCache
-from tycostream.web.application import Services, WebConfig, listen, make_application
+from tycostream.web.application import Route, Services, WebConfig, listen, make_application
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.graphql_handler import Inbox
 from tycostream.web.health import SchemaStatus, ServiceStatus, SourceStatus
@@ -73,10 +73,14 @@ Companion = Callable[["Service"], Coroutine[Any, Any, None]]
 
 
 class Service:
-    """A running tycostream: `start`, then `stop`. `port` is where it listens, `database` what it follows."""
+    """A running tycostream: `start`, then `stop`. `port` is where it listens, `database` what it follows.
 
-    def __init__(self, settings: Settings, catalog: Catalog) -> None:
+    `routes` are answered beside its own.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog, routes: Sequence[Route] = ()) -> None:
         require_supported(settings)
+        self._routes = routes
         self.settings = settings
         self.catalog = catalog
         self.port = 0
@@ -229,7 +233,8 @@ class Service:
             debug_open=service.debug_access == "any",
         )
         services = Services(self._engine, self._open_connection, self.status, self.actors)
-        self._server, self.port = listen(make_application(services, config), config, service.port, service.host)
+        application = make_application(services, config, self._routes)
+        self._server, self.port = listen(application, config, service.port, service.host)
 
     # When the schema file changes
 

@@ -8,7 +8,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +162,17 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _count_to(most: int) -> Callable[[str], int]:
+    """As `_count`, with an upper bound."""
+
+    def count(text: str) -> int:
+        if _count(text) > most:
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected {most} at most")
+        return _count(text)
+
+    return count
+
+
 def _address(text: str) -> str:
     """The address of a WebSocket; one of HTTP is taken for it."""
     found = re.fullmatch(r"(?:http|ws)(s?)://([^\s/?#][^\s]*)", text)
@@ -171,8 +182,18 @@ def _address(text: str) -> str:
 
 
 def _add_demo(commands: Any) -> None:
-    demo = _add(commands, "demo", "serve a small market with live data from an embedded database", _demo)
+    demo = _add(
+        commands,
+        "demo",
+        "serve a small market with live data from an embedded database",
+        _demo,
+        "A page at /demo shows it. The market is made anew at each start.",
+    )
     demo.add_argument("--port", type=int, default=None, help="the port to listen on (default: GRAPHQL_PORT or 4000)")
+    demo.add_argument("--instruments", metavar="N", type=_count_to(20_000), default=24, help="how many (default: 24)")
+    demo.add_argument(
+        "--rate", metavar="N", type=_count_to(100_000), default=40, help="price changes a second (default: 40)"
+    )
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -226,9 +247,9 @@ def _subscribe(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from tycostream.demo.run import run
+    from tycostream.demo.run import Options, run
 
-    return asyncio.run(run(arguments.port))
+    return asyncio.run(run(Options(arguments.port, arguments.instruments, arguments.rate)))
 
 
 def _settings() -> Settings:

@@ -92,7 +92,12 @@ GROUPS: dict[str, tuple[Failure, ...]] = {
         ),
         Failure("NOT_FOUND", "There is nothing at this address.", _NEVER, http=(404,)),
         Failure("METHOD_NOT_ALLOWED", "This address does not answer this HTTP method.", _NEVER, http=(405,)),
-        Failure("FORBIDDEN", "The debug pages answer this machine alone (`DEBUG_ACCESS`).", _NEVER, http=(403,)),
+        Failure(
+            "FORBIDDEN",
+            "The debug pages (`DEBUG_ACCESS`) and the demonstration's webhook answer this machine alone.",
+            _NEVER,
+            http=(403,),
+        ),
         Failure("PAYLOAD_TOO_LARGE", "The body has more than `MAX_MESSAGE_BYTES`.", _NEVER, http=(413,)),
         Failure("HEADERS_TOO_LARGE", "The address and headers have more than 64 KiB.", _NEVER, http=(431,)),
         Failure(

@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import actors
 import tycostream
@@ -20,6 +20,7 @@ from tycostream.model import Catalog
 from tycostream.reload import POLL_SECONDS, Reloader
 from tycostream.reload.restart import CodeWatch
 from tycostream.settings import Settings
+from tycostream.web.application import Route
 
 log = logging.getLogger("tycostream")
 
@@ -30,16 +31,23 @@ RESTART = -1
 """In the place of an exit code: the process is to start again."""
 
 
-async def serve(settings: Settings, catalog: Catalog, *, started: Companion | None = None, reload: bool = False) -> int:
+async def serve(
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    started: Companion | None = None,
+    routes: Sequence[Route] = (),
+    reload: bool = False,
+) -> int:
     """Serve until the process is to end (see ending.py). Returns its exit code, or RESTART. `started` runs beside the
-    service.
+    service, and `routes` are answered beside its own.
 
     SIGHUP has the schema file read again; with `reload` it is also read when it has changed, and the process starts
     again when its code has.
     """
     configure_logging(settings.service.log_level)
     ending = Ending()
-    service = Service(settings, catalog)
+    service = Service(settings, catalog, routes)
     reloader = Reloader(settings.service.schema_path, service)
     _heed_hangup(ending.hung_up, reloader.ask)
     try:

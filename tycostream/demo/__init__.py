@@ -1,1 +1,1 @@
-"""The demonstration: a small market in an embedded database, whose prices move."""
+"""The demonstration: a market that is made up, in an embedded database, and a page that shows it live."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from tycostream.graphql import Engine
 from tycostream.web.base import MAX_HEADER_BYTES, BaseHandler, NotFoundHandler
@@ -18,6 +19,9 @@ from tycostream.web.health import ServiceStatus, health, readiness
 from tycostream.web.health_handlers import StatusHandler
 from tycostream.web.page import Page
 from tycostream.web.static_files import StaticHandler, read_page, read_static
+
+Route = tuple[str, type[RequestHandler], dict[str, Any]]
+"""A path as a regular expression, what answers it, and what its `initialize` is handed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,8 @@ class PageHandler(BaseHandler):
     head = get
 
 
-def make_application(services: Services, config: WebConfig) -> Application:
-    """All routes."""
+def make_application(services: Services, config: WebConfig, more: Sequence[Route] = ()) -> Application:
+    """All routes, and `more` of whoever runs a service for a purpose of its own."""
     page = Page(read_page("console/index.html"), served=True) if config.ui else None
     graphql = {
         "engine": services.engine,
@@ -69,7 +73,7 @@ def make_application(services: Services, config: WebConfig) -> Application:
         "max_body": config.max_message_bytes,
     }
     actors = {"actors": services.actors, "open_to_all": config.debug_open}
-    routes = [
+    routes: list[Route] = [
         ("/graphql", GraphQLHandler, graphql),
         ("/health", StatusHandler, {"status": services.status, "judge": health}),
         ("/ready", StatusHandler, {"status": services.status, "judge": readiness}),
@@ -79,7 +83,7 @@ def make_application(services: Services, config: WebConfig) -> Application:
     if page is not None:
         routes += [("/", PageHandler, {"page": page}), ("/static/(.+)", StaticHandler, {"files": read_static()})]
     return Application(
-        routes,  # type: ignore[arg-type]
+        [*routes, *more],
         default_handler_class=NotFoundHandler,
         websocket_max_message_size=config.max_message_bytes,
         websocket_ping_interval=config.ping or None,
