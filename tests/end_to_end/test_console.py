@@ -310,6 +310,8 @@ async def test_where_the_debug_pages_are_refused_the_console_says_so(postgres: D
     async with console(postgres, tmp_path) as shown:
         await shown.page.call("Network.setExtraHTTPHeaders", headers={"X-Forwarded-For": "10.0.0.1"})
         await shown.see("Row counts and rates are not shown: debug pages are for this machine alone")
+        card = "t.seen('.card')[0].innerText.replace(/\\s+/g, ' ')"
+        await shown.until(f"{card}.includes('Rows – Changes / s – Lag – Subscriptions –')")
         await shown.show("Actors")
         await shown.see("The actors are not shown")
         assert "403" in shown.page.complaints[0]
