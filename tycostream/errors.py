@@ -94,7 +94,7 @@ GROUPS: dict[str, tuple[Failure, ...]] = {
         Failure("METHOD_NOT_ALLOWED", "This address does not answer this HTTP method.", _NEVER, http=(405,)),
         Failure(
             "FORBIDDEN",
-            "The debug pages (`DEBUG_ACCESS`) and the demonstration's webhook answer this machine alone.",
+            "This address answers this machine alone (`DEBUG_ACCESS`).",
             _NEVER,
             http=(403,),
         ),

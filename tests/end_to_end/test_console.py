@@ -118,6 +118,7 @@ async def test_a_filter_is_put_together(postgres: Database, tmp_path: Path) -> N
         await shown.choose("Operator", "_in", which=2)
         await shown.fill("Value", "AAPL, MSFT", which=1)
         await shown.choose("How the conditions are joined", "none", which=1)
+        await shown.see("{_not: {_or: [{side: {_eq: sell}}, {symbol:")
         await shown.until_rows()
         await shown.choose("How the conditions are joined", "or", which=1)
         await shown.until_rows(ONE, TWO)
@@ -308,8 +309,11 @@ async def test_actors_are_shown(postgres: Database, tmp_path: Path) -> None:
 
 async def test_where_the_debug_pages_are_refused_the_console_says_so(postgres: Database, tmp_path: Path) -> None:
     async with console(postgres, tmp_path) as shown:
+        card = "t.seen('.card')[0].innerText.replace(/\\s+/g, ' ')"
+        await shown.until(f"{card}.includes('Subscriptions 0')")
         await shown.page.call("Network.setExtraHTTPHeaders", headers={"X-Forwarded-For": "10.0.0.1"})
         await shown.see("Row counts and rates are not shown: debug pages are for this machine alone")
+        await shown.until(f"{card}.includes('Rows – Changes / s – Lag – Subscriptions –')")
         await shown.show("Actors")
         await shown.see("The actors are not shown")
         assert "403" in shown.page.complaints[0]

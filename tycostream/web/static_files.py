@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 
-from tycostream.web.base import NOT_FOUND, BaseHandler
-from tycostream.web.http import error_body
+from tornado.web import HTTPError
+
+from tycostream.web.base import BaseHandler
 
 TYPES = {
     "css": "text/css; charset=utf-8",
@@ -43,8 +44,7 @@ class StaticHandler(BaseHandler):
 
     def get(self, path: str) -> None:
         if path not in self._files:
-            self.write_json(404, error_body("there is no such file", NOT_FOUND))
-            return
+            raise HTTPError(404)
         kind, content = self._files[path]
         self.set_header("Content-Type", kind)
         self.set_header("Cache-Control", "no-cache")
