@@ -16,7 +16,7 @@ from typing import Any
 from pykka import ActorRef
 
 from actors.runtime import LoopActor, handles, tell
-from actors.source_messages import Attach, Attached, Delivered, Detach, Refused, place_of
+from actors.source_messages import Attach, Attached, Delivered, Detach, Refused, interrupted, place_of
 from tycostream.errors import known
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.graphql.errors import LIMIT_EXCEEDED, UNAVAILABLE
@@ -287,8 +287,7 @@ class ConnectionActor(LoopActor):
         )
         self._subscriptions[operation_id] = subscription
         if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):
-            text = f"source {plan.source.name} is being restarted; subscribe again"
-            self._protocol.send_error(operation_id, [unavailable(text)])
+            self._protocol.send_error(operation_id, [unavailable(interrupted(plan.source.name))])
 
     async def _execute(self, operation_id: str, plan: PreparedQuery) -> None:
         run = asyncio.current_task()

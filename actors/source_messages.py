@@ -20,6 +20,11 @@ def place_of(source: Source) -> tuple[str, str]:
     return "status" if source is STATUS else "source", source.name
 
 
+def interrupted(name: str) -> str:
+    """What clients are told of a source whose actor does not run at this moment."""
+    return f"source {name} was interrupted by an error; try again, or see in source_status whether it is coming back"
+
+
 # What it hears
 
 

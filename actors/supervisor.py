@@ -168,7 +168,7 @@ class Supervisor(LoopActor):
         name = (message.kind, message.name)
         child = self._children.pop(name, None)
         if message.kind == "source":
-            self._board.states.pop(message.name, None)
+            self._board.remove(message.name)
         if child is None or child.ref is None:
             return None
         if self._directory.get(name) == child.ref:  # whoever looks for it from now on does not find it

@@ -29,7 +29,7 @@ from actors.feed import FeedActor, FeedHandle
 from actors.runtime import Dispatcher, loop_actor, stop_actor, tell
 from actors.source import SourceActor, SourceConfig
 from actors.source_memory import SourceMemory
-from actors.source_messages import ReadRows, Refused, SourceUnavailableError, place_of
+from actors.source_messages import ReadRows, Refused, SourceUnavailableError, interrupted, place_of
 from actors.supervisor import Adopt, ListActors, Restart, StartChild, StopChild, Supervisor, stop_everything
 from actors.triggers import RegistryConfig, TriggerRegistry
 from tycostream import model
@@ -320,14 +320,14 @@ class Service:
         if self.catalog.sources.get(name) is not condition.source:
             raise UnavailableError(f"source {name} has changed meanwhile; ask again")
         if source is None:
-            raise UnavailableError(f"source {name} is being restarted; ask again")
+            raise UnavailableError(interrupted(name))
         within = self.settings.sources.query_timeout_seconds
         try:
             found: list[Row] = await source.ask(ReadRows(condition, within, lookup), block=False)
         except SourceUnavailableError as error:
             raise UnavailableError(str(error)) from None
         except pykka.ActorDeadError:
-            raise UnavailableError(f"source {name} is being restarted; ask again") from None
+            raise UnavailableError(interrupted(name)) from None
         return found
 
 

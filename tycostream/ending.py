@@ -35,8 +35,8 @@ class Ending:
         self._loop = asyncio.get_running_loop()
         self._reason: asyncio.Future[End] = self._loop.create_future()
         self._at_once: asyncio.Future[int] = self._loop.create_future()
-        self._signals = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-        for number in self._signals:
+        self._stopping = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             self._loop.add_signal_handler(number, self._signalled, number)
 
     def failed(self, error: BaseException | None) -> None:
@@ -59,6 +59,7 @@ class Ending:
 
     async def hurried(self, stopping: Awaitable[None]) -> int | None:
         """Wait for an orderly end; None once that is over. The number of the signal that asks for it to be at once."""
+        self._stopping = True
         work = asyncio.ensure_future(stopping)
         either: list[asyncio.Future[Any]] = [work, self._at_once]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -69,15 +70,14 @@ class Ending:
         work.result()
         return None
 
-    def close(self) -> None:
-        """Leave the signals to others."""
-        for number in self._signals:
-            self._loop.remove_signal_handler(number)
-
     def _signalled(self, number: signal.Signals) -> None:
         if not self._reason.done():
             self._reason.set_result(End(restart=number is signal.SIGUSR1))
-        elif number is not signal.SIGUSR1 and not self._at_once.done():
+        elif number is signal.SIGUSR1:
+            pass
+        elif not self._stopping:  # it has not come to that yet: the start takes its time
+            exit_at_once(EXIT_SIGNALLED + number)
+        elif not self._at_once.done():
             self._at_once.set_result(int(number))
 
 
