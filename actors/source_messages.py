@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tycostream.filters import Filter, KeyLookup
 from tycostream.model import Event, Key, Row
 from tycostream.triggers.watches import Watch
-from tycostream.views import Delivery, Derivation, SnapshotReader, Subscription
+from tycostream.views import Beginning, Delivery, Derivation, Subscription
 
 
 class State(enum.Enum):
@@ -123,7 +123,7 @@ class Attached:
     """To the connection: the subscription's first rows; changes follow."""
 
     subscription: Subscription
-    snapshot: SnapshotReader
+    snapshot: Beginning
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ from tycostream.logs import configure_logging
 from tycostream.model import Catalog, Row
 from tycostream.settings import Problem, Settings, SettingsError
 from tycostream.triggers import Courier, CourierConfig, Patience, Schedule, TargetPolicy
-from tycostream.views import RowCache
+from tycostream.views import RecentLimits, RowCache
 from tycostream.web.application import Services, WebConfig, listen, make_application
 from tycostream.web.graphql_handler import Inbox
 from tycostream.web.health import ServiceStatus, SourceStatus
@@ -164,9 +164,14 @@ class Service:
             retry_min=sources.reconnect_min_ms / 1000,
             retry_max=sources.reconnect_max_ms / 1000,
         )
+        recent = RecentLimits(
+            rows=sources.recent_changes_rows,
+            bytes=sources.recent_changes_bytes,
+            seconds=sources.recent_changes_seconds,
+        )
 
         for source in self.catalog.sources.values():
-            memory = SourceMemory(RowCache(source))
+            memory = SourceMemory(RowCache(source), recent)
 
             def make_source(
                 supervisor: ActorRef[Any], source: model.Source = source, memory: SourceMemory = memory

@@ -23,11 +23,13 @@ from tycostream.graphql.fields import collect_fields, field_tree
 from tycostream.graphql.limits import Limits, check_roots
 from tycostream.graphql.ordering import parse_order, sort_key
 from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice, execute_query
-from tycostream.graphql.rendering import Selection
+from tycostream.graphql.rendering import Selection, make_selection
+from tycostream.graphql.resuming import resumption
 from tycostream.graphql.rules import derivation_of, selected, where_filter
 from tycostream.graphql.schema import build_schema, by_key_name
 from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
+from tycostream.views.cursor import Cursor
 from tycostream.views.derived import Derivation
 
 _MOST_ERRORS = 20
@@ -43,6 +45,10 @@ class SubscriptionPlan:
     response_key: str
     derivation: Derivation | None = None
     """Whose calculated fields the rows have that filter and selection see; None: the database's columns alone."""
+    resume: Cursor | None = None
+    """From where it goes on; None: it begins with all rows."""
+    mark_end: bool = False
+    """Whether its client wants to be told when it has them all."""
 
 
 class Engine:
@@ -107,12 +113,13 @@ class Engine:
         condition = where_filter(source, nodes[0], arguments.get("where"))
         used = {*condition.columns(), *(name for field in tree for name in selected(field.fields))}
         derivation = derivation_of(source, nodes[0], arguments, self._limits, used)
+        resume, mark_end = resumption(source, nodes[0], arguments, tree)
         # Subscribers who select the same share one object, and with it the code generated for it. One that names no
         # calculated field writes rows without them as well.
         selection = self._selections.get((source, key, tree))
         if selection is None:
-            selection = self._selections[source, key, tree] = Selection(source.extended, key, tree)
-        return SubscriptionPlan(source, condition, selection, key, derivation)
+            selection = self._selections[source, key, tree] = make_selection(source.extended, key, tree)
+        return SubscriptionPlan(source, condition, selection, key, derivation, resume, mark_end)
 
     def _plan_rows(
         self,

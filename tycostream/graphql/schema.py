@@ -26,6 +26,7 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
+from tycostream.graphql.resuming import resume_arguments, resume_fields, snapshot_mark_type
 from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
 from tycostream.views.rules import rules_argument
@@ -68,6 +69,7 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         {name: GraphQLEnumValue(name, description=direction.help) for name, direction in DIRECTIONS.items()},
         description="Which way a column sorts.",
     )
+    snapshot_mark = snapshot_mark_type()
     triggers = TriggerTypes()
     queries: dict[str, GraphQLField] = {}
     mutations: dict[str, GraphQLField] = {}
@@ -78,8 +80,8 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         where = GraphQLArgument(expression, description="Only rows for which this is true.")
         rules = _rule_arguments(source, expression, enums)
         subscriptions[source.name] = GraphQLField(
-            GraphQLNonNull(_update_type(source, row, row_operation)),
-            {"where": where, **rules},
+            GraphQLNonNull(_update_type(source, row, row_operation, snapshot_mark)),
+            {"where": where, **resume_arguments(), **rules},
             description=_described(source, "Follow {}: its rows first, then every change as it happens."),
         )
         order = GraphQLArgument(
@@ -134,7 +136,9 @@ def _row_type(source: Source, enums: Mapping[str, GraphQLEnumType]) -> GraphQLOb
     return GraphQLObjectType(source.name, fields, description=source.description)
 
 
-def _update_type(source: Source, row: GraphQLObjectType, row_operation: GraphQLEnumType) -> GraphQLObjectType:
+def _update_type(
+    source: Source, row: GraphQLObjectType, row_operation: GraphQLEnumType, snapshot_mark: GraphQLEnumType
+) -> GraphQLObjectType:
     text = GraphQLNonNull(GraphQLString)
     return GraphQLObjectType(
         f"{source.name}Update",
@@ -149,6 +153,7 @@ def _update_type(source: Source, row: GraphQLObjectType, row_operation: GraphQLE
             "event_id": GraphQLField(
                 text, description="Names the change: the same for every client, and again after a reconnection."
             ),
+            **resume_fields(snapshot_mark),
         },
         description=f"A change of a row of `{source.name}`.",
     )

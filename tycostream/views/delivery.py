@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row, Source
+from tycostream.views.cursor import Cursor
 from tycostream.views.derived import Derivation
 
 ViewChange = tuple[Operation, Key, Row, int, int]
@@ -51,6 +52,12 @@ class Subscription:
     operation_id: str
     derivation: Derivation | None = None
     """Whose calculated fields its rows have; None where it is told of the database's columns alone."""
+    marked: bool = False
+    """Whether its selection shows cursors or a snapshot's marks: its timestamps are Moments."""
+    resume: Cursor | None = None
+    """From where its client goes on."""
+    mark_end: bool = False
+    """Whether its client is told, by a message of its own, when it has all rows."""
 
 
 class Delivery:
