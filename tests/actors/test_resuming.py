@@ -1,0 +1,280 @@
+"""Clients that are cut at any message and come back with their last cursor end with the right rows, whatever happened
+meanwhile: more changes than are remembered, a database that was lost, a source that crashed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from tornado.ioloop import IOLoop
+
+from actors.source_messages import Attach
+from tests.actors.resuming import Client, Ping, marked
+from tests.actors.support import World, until, world
+from tests.views.calculated import TRADES, derivation, follower
+from tests.views.support import Everything
+from tycostream.databases.driver import DatabaseError
+from tycostream.model import Change, Changes, Key, Operation, Progress, Resumed, Row
+from tycostream.views import RecentLimits
+
+REMEMBERING = derivation((("high", 100, 90), ("low", 50, 40)))
+FORGETTING = derivation((("high", 60, None),))
+PRICE = 0b101
+WISHES = [  # rules, filter, columns that are selected
+    (None, None, -1),
+    (None, {"price": {"_gt": 50}}, -1),
+    (None, {"symbol": {"_eq": "A"}}, PRICE),
+    (FORGETTING, {"risk": {"_eq": "high"}}, -1),
+    (REMEMBERING, {"risk": {"_is_null": False}}, -1),
+]
+
+
+class Poisoned:
+    """A selection on which the source chokes once it has been asked so many times: after it has applied changes, before
+    it tells anybody."""
+
+    def __init__(self) -> None:
+        self.armed = 0
+
+    @property
+    def interest(self) -> int:
+        if self.armed:
+            self.armed -= 1
+            if not self.armed:
+                raise RuntimeError("poison")
+        return -1
+
+    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+        return Everything().render(operation, row, changed, timestamp)
+
+
+def row(key: int, price: int | None, symbol: str = "A") -> Row:
+    return (str(key), symbol, None if price is None else str(price))
+
+
+class History:
+    """What happened in the database, and the clients that follow it."""
+
+    def __init__(self, made: World, relation: str | None) -> None:
+        self.made = made
+        self.rows: dict[Key, Row] = {str(key): row(key, price) for key, price in ((1, 60), (2, 95), (3, None))}
+        self.clock = 1
+        self.relation = relation
+        self.poison = Poisoned()
+        self.went_back = False
+        self.clients: list[Client] = []
+        self.told: list[Changes] = []
+        """What the drivers have reported since the last snapshot."""
+
+    @property
+    def driver(self) -> Any:
+        return self.made.runs[-1]
+
+    def client(self, number: int) -> Client:
+        return self.clients[number % len(self.clients)]
+
+    async def start(self, hold_rows: int) -> None:
+        ref, _listener = self.made.listener()
+        victim = follower(None, None, ref)
+        victim.selection = self.poison
+        self.made.source.tell(Attach(victim))
+        for rules, where, interest in WISHES:
+            wish = marked(follower(rules, where), interest, mark_end=interest == -1)
+            client = Client(self.made, wish, hold_rows)
+            self.clients.append(client)
+            client.connect()
+        (await self.made.run(1)).snapshot(1, *self.rows.values(), relation=self.relation)
+        await until(lambda: self.made.state == "LIVE")
+
+    def write(self, changes: list[tuple[int, Any, str]]) -> list[Change]:
+        reported: list[Change] = []
+        for number, price, symbol in changes:
+            key = str(number)
+            new = None if price == "gone" else row(number, price, symbol)
+            self.rows.pop(key, None)
+            if new is not None:
+                self.rows[key] = new
+            reported.append((key, new))
+        return reported
+
+    def commit(self, changes: list[tuple[int, Any, str]], *, report: bool = True) -> None:
+        self.clock += 2
+        event = Changes(self.clock, self.write(changes))
+        self.told.append(event)
+        if report:
+            self.driver.emit(event)
+
+    async def settle(self) -> None:
+        await until(lambda: self.made.memory.timestamp_delivered == self.clock and self.made.state == "LIVE")
+        for client in self.clients:
+            await client.ref.ask(Ping(), block=False)
+        assert self.made.memory.cache.rows == self.rows
+
+    async def reload(self, changes: list[tuple[int, Any, str]], *, step: int, other: bool) -> None:
+        """The connection is lost; what happened meanwhile is in the next snapshot. `step` is by how much its timestamp
+        is later; `other`: the relation is another one."""
+        await self.settle()
+        self.write(changes)
+        runs = len(self.made.runs)
+        self.driver.fail(DatabaseError("lost"))
+        await self.snapshot(runs + 1, step, other=other)
+
+    async def snapshot(self, run: int, step: int, *, other: bool = False) -> None:
+        driver = await self.made.run(run)
+        self.clock += step
+        self.went_back |= step < 0
+        self.told.clear()
+        if other and self.relation is not None:
+            self.relation += "'"
+        driver.snapshot(self.clock, *self.rows.values(), relation=self.relation)
+        await until(lambda: self.made.memory.cache.rows == self.rows)
+        await self.settle()
+
+    async def resume(self, changes: list[tuple[int, Any, str]]) -> None:
+        """The connection is lost, and the next one goes on where the source was."""
+        await self.settle()
+        runs = len(self.made.runs)
+        self.driver.fail(DatabaseError("lost"))
+        await self.go_on(runs + 1, changes)
+
+    async def go_on(self, run: int, changes: list[tuple[int, Any, str]]) -> None:
+        self.commit(changes, report=False)
+        driver = await self.made.run(run)
+        driver.emit(Resumed())
+        for event in self.told:
+            if event.timestamp > driver.resume.timestamp:
+                driver.emit(event)
+        await self.settle()
+
+    async def crash(self, changes: list[tuple[int, Any, str]], asked: int, *, resumes: bool) -> None:
+        """The source fails when it would tell of these, or of a piece of them."""
+        await self.settle()
+        first, runs = self.made.source, len(self.made.runs)
+        self.poison.armed = asked
+        self.commit(changes)
+        directory = self.made.directory
+
+        def over() -> bool:
+            restarted = not first.is_alive() and directory.get(("source", "trades")) not in (None, first)
+            return restarted or (first.is_alive() and self.made.memory.cache.timestamp == self.clock)
+
+        await until(over)
+        self.poison.armed = 0
+        if first.is_alive():
+            return
+        if resumes:
+            await self.go_on(runs + 1, [])
+        else:
+            await self.snapshot(runs + 1, 3)
+
+    async def check(self) -> None:
+        await self.settle()
+        for client in self.clients:
+            if client.connection.current is None:
+                client.connect()
+            await client.until_attached()
+        await self.settle()
+        for client in self.clients:
+            client.read()
+            assert client.known() == client.expected()
+            timestamps = [update.timestamp for update in client.heard]
+            if not self.went_back:
+                assert timestamps == sorted(timestamps)
+
+
+keys = st.integers(1, 5)
+prices = st.sampled_from([None, 30, 45, 55, 65, 95, 105, "gone"])
+changes = st.lists(st.tuples(keys, prices, st.sampled_from("AB")), min_size=1, max_size=7)
+who = st.integers(0, len(WISHES) - 1)
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("commit"), changes),
+        st.tuples(st.just("commit"), changes),
+        st.tuples(st.just("read"), st.tuples(who, st.integers(1, 6))),
+        st.tuples(st.just("cut"), who),
+        st.tuples(st.just("cut and connect"), who),
+        st.tuples(st.just("connect"), who),
+        st.tuples(st.just("progress"), st.none()),
+        st.tuples(st.just("settle"), st.none()),
+        st.tuples(st.just("check"), st.none()),
+        st.tuples(st.just("reload"), st.tuples(changes, st.sampled_from([-3, 0, 1, 5, 5, 5]), st.booleans())),
+        st.tuples(st.just("resume"), changes),
+        st.tuples(st.just("crash"), st.tuples(changes, st.integers(1, 4), st.booleans())),
+    ),
+    max_size=30,
+)
+
+
+@pytest.fixture
+def small_pieces() -> Iterator[None]:
+    """Whatever is done in pieces is done in small ones."""
+    with (
+        patch("actors.source.SLICE_ROWS", 2),
+        patch("tycostream.views.outbox.CHUNK_ROWS", 2),
+        patch("tycostream.views.outbox.CHUNK_BYTES", 1),
+    ):
+        yield
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    happened=steps,
+    rows=st.sampled_from([0, 3, 1000]),
+    hold_rows=st.sampled_from([2, 1000]),
+    relation=st.sampled_from([None, "u1"]),
+)
+@example(  # a row that is gone before the client has seen the end of the transaction that inserted it
+    happened=[
+        ("read", (0, 9)), ("commit", [(1, "gone", "A"), (4, 95, "A"), (5, 95, "A")]), ("settle", None), ("read", (0, 2)),
+        ("cut", 0), ("commit", [(4, "gone", "A")]), ("settle", None), ("connect", 0),
+    ],
+    rows=1000,
+    hold_rows=1000,
+    relation="u1",
+)  # fmt: skip
+def test_clients_that_are_cut_anywhere_end_with_the_right_rows(
+    happened: list[tuple[str, Any]],
+    rows: int,
+    hold_rows: int,
+    relation: str | None,
+    io_loop: IOLoop,
+    small_pieces: None,
+) -> None:
+    io_loop.run_sync(lambda: live_through(happened, RecentLimits(rows=rows), hold_rows, relation))
+
+
+async def live_through(
+    happened: list[tuple[str, Any]], limits: RecentLimits, hold_rows: int, relation: str | None
+) -> None:
+    async with world(TRADES, limits) as made:
+        history = History(made, relation)
+        await history.start(hold_rows)
+        for action, what in happened:
+            if action == "commit":
+                history.commit(what)
+            elif action == "read":
+                history.client(what[0]).read(what[1])
+            elif action.startswith("cut"):
+                history.client(what).cut()
+                if action == "cut and connect":
+                    history.client(what).connect()
+            elif action == "connect" and history.client(what).connection.current is None:
+                history.client(what).connect()
+            elif action == "progress":
+                history.clock += 1
+                history.driver.emit(Progress(history.clock))
+            elif action == "settle":
+                await history.settle()
+            elif action == "check":
+                await history.check()
+            elif action == "reload":
+                await history.reload(what[0], step=what[1], other=what[2])
+            elif action == "resume":
+                await history.resume(what)
+            elif action == "crash":
+                await history.crash(what[0], what[1], resumes=what[2])
+        await history.check()
