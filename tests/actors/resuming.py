@@ -156,7 +156,7 @@ class Client:
             assert self._tolerant or key in self.rows, f"{key} deleted, but not known"
             self.rows.pop(key, None)
         else:
-            assert update.changed, "an update that changes nothing"
+            assert update.changed & self._wish.selection.interest, "an update that changes nothing"
             known = self.rows[key]
             changed = update.changed
             pairs = enumerate(zip(known, update.row, strict=True))

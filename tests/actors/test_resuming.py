@@ -74,9 +74,6 @@ class History:
     def driver(self) -> Any:
         return self.made.runs[-1]
 
-    def client(self, number: int) -> Client:
-        return self.clients[number % len(self.clients)]
-
     async def start(self, hold_rows: int) -> None:
         ref, _listener = self.made.listener()
         victim = follower(None, None, ref)
@@ -171,11 +168,36 @@ class History:
         else:
             await self.snapshot(runs + 1, 3)
 
+    async def happen(self, action: str, what: Any) -> None:
+        if action == "commit":
+            self.commit(what)
+        elif action == "progress":
+            self.clock += 1
+            self.driver.emit(Progress(self.clock))
+        elif action == "settle":
+            await self.settle()
+        elif action == "reload":
+            await self.reload(what[0], step=what[1], other=what[2])
+        elif action == "resume":
+            await self.resume(what)
+        else:
+            await self.crash(what[0], what[1], resumes=what[2])
+
+    async def away(self, reading: dict[int, int], missed: list[tuple[str, Any]]) -> None:
+        """Clients read so many messages of what waits for them, are cut, and come back after these events."""
+        await self.settle()
+        for number, messages in reading.items():
+            self.clients[number].read(messages)
+            self.clients[number].cut()
+        for action, what in missed:
+            await self.happen(action, what)
+        for number in reading:
+            self.clients[number].connect()
+            await self.clients[number].until_attached()
+
     async def check(self) -> None:
         await self.settle()
         for client in self.clients:
-            if client.connection.current is None:
-                client.connect()
             await client.until_attached()
         await self.settle()
         for client in self.clients:
@@ -190,22 +212,29 @@ keys = st.integers(1, 5)
 prices = st.sampled_from([None, 30, 45, 55, 65, 95, 105, "gone"])
 changes = st.lists(st.tuples(keys, prices, st.sampled_from("AB")), min_size=1, max_size=7)
 who = st.integers(0, len(WISHES) - 1)
+few = st.integers(1, 6)
+events = st.one_of(
+    st.tuples(st.just("commit"), changes),
+    st.tuples(st.just("commit"), changes),
+    st.tuples(st.just("progress"), st.none()),
+    st.tuples(st.just("settle"), st.none()),
+    st.tuples(st.just("reload"), st.tuples(changes, st.sampled_from([-3, 0, 1, 5, 5, 5]), st.booleans())),
+    st.tuples(st.just("resume"), changes),
+    st.tuples(st.just("crash"), st.tuples(changes, st.integers(1, 4), st.booleans())),
+)
+absences = st.tuples(st.lists(few, min_size=len(WISHES), max_size=len(WISHES)), st.lists(events, max_size=4))
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("commit"), changes),
-        st.tuples(st.just("commit"), changes),
-        st.tuples(st.just("read"), st.tuples(who, st.integers(1, 6))),
-        st.tuples(st.just("cut"), who),
-        st.tuples(st.just("cut and connect"), who),
-        st.tuples(st.just("connect"), who),
-        st.tuples(st.just("progress"), st.none()),
-        st.tuples(st.just("settle"), st.none()),
+        events,
+        st.tuples(st.just("read"), st.tuples(who, few)),
         st.tuples(st.just("check"), st.none()),
-        st.tuples(st.just("reload"), st.tuples(changes, st.sampled_from([-3, 0, 1, 5, 5, 5]), st.booleans())),
-        st.tuples(st.just("resume"), changes),
-        st.tuples(st.just("crash"), st.tuples(changes, st.integers(1, 4), st.booleans())),
+        # What everybody is told is on its way when each has read some of it and is cut; then things happen
+        st.tuples(st.just("away"), absences),
+        st.tuples(st.just("away"), absences),
+        st.tuples(st.just("one away"), st.tuples(who, few, st.lists(events, max_size=3))),
     ),
-    max_size=30,
+    min_size=1,
+    max_size=20,
 )
 
 
@@ -220,7 +249,7 @@ def small_pieces() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     happened=steps,
     rows=st.sampled_from([0, 3, 1000]),
@@ -229,8 +258,8 @@ def small_pieces() -> Iterator[None]:
 )
 @example(  # a row that is gone before the client has seen the end of the transaction that inserted it
     happened=[
-        ("read", (0, 9)), ("commit", [(1, "gone", "A"), (4, 95, "A"), (5, 95, "A")]), ("settle", None), ("read", (0, 2)),
-        ("cut", 0), ("commit", [(4, "gone", "A")]), ("settle", None), ("connect", 0),
+        ("commit", [(1, "gone", "A"), (4, 95, "A"), (5, 95, "A")]),
+        ("away", ([2] * len(WISHES), [("commit", [(4, "gone", "A")])])),
     ],
     rows=1000,
     hold_rows=1000,
@@ -253,28 +282,16 @@ async def live_through(
     async with world(TRADES, limits) as made:
         history = History(made, relation)
         await history.start(hold_rows)
+        await history.check()
         for action, what in happened:
-            if action == "commit":
-                history.commit(what)
-            elif action == "read":
-                history.client(what[0]).read(what[1])
-            elif action.startswith("cut"):
-                history.client(what).cut()
-                if action == "cut and connect":
-                    history.client(what).connect()
-            elif action == "connect" and history.client(what).connection.current is None:
-                history.client(what).connect()
-            elif action == "progress":
-                history.clock += 1
-                history.driver.emit(Progress(history.clock))
-            elif action == "settle":
-                await history.settle()
+            if action == "read":
+                history.clients[what[0]].read(what[1])
             elif action == "check":
                 await history.check()
-            elif action == "reload":
-                await history.reload(what[0], step=what[1], other=what[2])
-            elif action == "resume":
-                await history.resume(what)
-            elif action == "crash":
-                await history.crash(what[0], what[1], resumes=what[2])
+            elif action == "away":
+                await history.away(dict(enumerate(what[0])), what[1])
+            elif action == "one away":
+                await history.away({what[0]: what[1]}, what[2])
+            else:
+                await history.happen(action, what)
         await history.check()
