@@ -3,7 +3,8 @@ meanwhile: more changes than are remembered, a database that was lost, a source 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -12,14 +13,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
-from actors.source_messages import Attach
+from actors.source_messages import Attach, Detach
 from tests.actors.resuming import Client, Ping, marked
 from tests.actors.support import World, until, world
 from tests.views.calculated import TRADES, derivation, follower
 from tests.views.support import Everything
 from tycostream.databases.driver import DatabaseError
 from tycostream.model import Change, Changes, Key, Operation, Progress, Resumed, Row
-from tycostream.views import RecentLimits
+from tycostream.views import Derivation, RecentLimits
 
 REMEMBERING = derivation((("high", 100, 90), ("low", 50, 40)))
 FORGETTING = derivation((("high", 60, None),))
@@ -208,6 +209,111 @@ class History:
                 assert timestamps == sorted(timestamps)
 
 
+async def follow(made: World, rules: Derivation | None = None, where: Any = None, **wishes: Any) -> Client:
+    """A client that has read all there is."""
+    client = Client(made, marked(follower(rules, where), **wishes), 1000)
+    client.connect()
+    await client.until_attached()
+    client.read()
+    return client
+
+
+@asynccontextmanager
+async def following(limits: RecentLimits | None = None, **config: Any) -> AsyncIterator[History]:
+    """A source that somebody follows without cursors."""
+    async with world(TRADES, limits, **config) as made:
+        history = History(made, None)
+        ref, _listener = made.listener()
+        made.source.tell(Attach(follower(None, None, ref)))
+        (await made.run(1)).snapshot(1, *history.rows.values())
+        await until(lambda: made.state == "LIVE")
+        yield history
+
+
+async def back(history: History, client: Client) -> list[tuple[str, str, int, str | None]]:
+    """What a client is told that comes back: operation, key, columns, mark."""
+    client.connect()
+    await client.until_attached()
+    client.read()
+    assert client.known() == client.expected()
+    return [(one.operation, one.row[0] if one.row else "", one.changed, one.mark) for one in client.heard]
+
+
+async def test_who_comes_back_is_told_what_was_missed_once_for_each_row() -> None:
+    async with following() as history:
+        client = await follow(history.made)
+        assert [one.mark for one in client.heard] == ["RESET", "ROW", "ROW"]
+        client.cut()
+        history.commit([(1, 61, "A"), (2, "gone", "A"), (4, 1, "A")])
+        history.commit([(1, 62, "A"), (4, "gone", "A"), (5, 1, "A")])
+        await history.settle()
+        assert await back(history, client) == [
+            ("UPDATE", "1", 0b100, None),
+            ("DELETE", "2", 0, None),
+            ("INSERT", "5", 0, None),
+        ]
+        client.cut()
+        assert await back(history, client) == [], "nothing is told twice"
+
+
+async def test_who_was_away_for_too_long_is_told_to_begin_again() -> None:
+    async with following(RecentLimits(rows=1)) as history:
+        one = await follow(history.made)
+        none = await follow(history.made, None, {"price": {"_gt": 1000}})
+        assert none.heard == [], "who does not ask for marks is told nothing of no rows"
+        none.cursor = one.cursor
+        one.cut()
+        none.cut()
+        history.commit([(1, 61, "A"), (2, 61, "A")])
+        await history.settle()
+        assert {mark for *_, mark in await back(history, one)} == {"RESET", "ROW"}
+        assert await back(history, none) == [("UPDATE", "", 0, "RESET")]
+
+
+async def test_the_end_of_the_rows_is_told_to_who_asks() -> None:
+    async with following() as history:
+        client = await follow(history.made, mark_end=True)
+        assert [one.mark for one in client.heard] == ["RESET", "ROW", "ROW", "END"]
+        none = await follow(history.made, None, {"price": {"_gt": 1000}}, mark_end=True)
+        assert [one.mark for one in none.heard] == ["RESET", "END"]
+        client.cut()
+        assert await back(history, client) == [("UPDATE", "", 0, "END")]
+
+
+async def test_states_that_follow_from_the_row_are_resumed_and_those_with_a_past_while_it_is_known() -> None:
+    async with following() as history:
+        alone = await follow(history.made, FORGETTING)
+        first, second = await follow(history.made, REMEMBERING), await follow(history.made, REMEMBERING)
+        alone.cut()
+        first.cut()
+        history.commit([(1, 105, "A")])
+        history.commit([(1, 95, "A")])
+        await history.settle()
+        assert await back(history, alone) == [("UPDATE", "1", 0b1100, None)]
+        assert await back(history, first) == [("UPDATE", "1", 0b1100, None)]
+        assert first.rows["1"] == ("1", "A", "95", "high", None)
+        first.cut()
+        second.cut()
+        assert [mark for *_, mark in await back(history, first)] == ["RESET", "ROW", "ROW"]
+
+
+async def test_nothing_is_remembered_until_somebody_has_a_cursor_and_when_the_source_rests() -> None:
+    async with following(linger=0) as history:
+        recent = history.made.memory.recent
+        history.commit([(1, 61, "A")])
+        await history.settle()
+        assert not recent.kept
+        client = await follow(history.made)
+        history.commit([(1, 62, "A")])
+        await history.settle()
+        assert recent.details() == {"rows": 1, "bytes": recent.details()["bytes"], "after": "3"}
+        client.cut()
+        for one in list(history.made.memory.subscriptions()):
+            history.made.source.tell(Detach(one))
+        await until(lambda: history.made.state == "IDLE")
+        assert not recent.kept
+
+
 keys = st.integers(1, 5)
 prices = st.sampled_from([None, 30, 45, 55, 65, 95, 105, "gone"])
 changes = st.lists(st.tuples(keys, prices, st.sampled_from("AB")), min_size=1, max_size=7)
@@ -255,6 +361,12 @@ def small_pieces() -> Iterator[None]:
     rows=st.sampled_from([0, 3, 1000]),
     hold_rows=st.sampled_from([2, 1000]),
     relation=st.sampled_from([None, "u1"]),
+)
+@example(  # timestamps that come again
+    happened=[("away", ([6] * len(WISHES), [("reload", ([(1, 55, "A"), (2, 105, "B")], 0, False))]))],
+    rows=1000,
+    hold_rows=1000,
+    relation="u1",
 )
 @example(  # a row that is gone before the client has seen the end of the transaction that inserted it
     happened=[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,7 +57,7 @@ class Cursor:
         if len(text) > _LONGEST:
             raise BadCursorError("it is too long for a cursor")
         try:
-            raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+            raw = b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (UnicodeEncodeError, Base64Error):
             raise BadCursorError("it is not a cursor") from None
         check, body = raw[1 : 1 + _CHECK_BYTES], raw[1 + _CHECK_BYTES :]
