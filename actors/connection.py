@@ -20,7 +20,7 @@ from actors.source_messages import Attach, Attached, Delivered, Detach, Refused,
 from tycostream.errors import known
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.graphql.errors import LIMIT_EXCEEDED, UNAVAILABLE
-from tycostream.views import Delivery, Outbox, OutboxOverflowError, SnapshotReader, Subscription
+from tycostream.views import Beginning, Delivery, Outbox, OutboxOverflowError, Subscription
 from tycostream.views.delivery import in_order
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.envelope import TextFrames, text_frame
@@ -284,6 +284,9 @@ class ConnectionActor(LoopActor):
             operation_id=operation_id,
             derivation=plan.derivation,
             on_unavailable=plan.on_unavailable,
+            marked=plan.marked,
+            resume=plan.resume,
+            mark_end=plan.mark_end,
         )
         self._subscriptions[operation_id] = subscription
         if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):
@@ -306,7 +309,7 @@ class ConnectionActor(LoopActor):
 
     # Delivery
 
-    def _begin(self, subscription: Subscription, snapshot: SnapshotReader) -> None:
+    def _begin(self, subscription: Subscription, snapshot: Beginning) -> None:
         if self._subscriptions.get(subscription.operation_id) is not subscription:
             self._tell_source(subscription, Detach(subscription))
             return

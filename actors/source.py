@@ -20,7 +20,7 @@ from pykka import ActorRef
 from actors.attempts import Attempts
 from actors.intake import Intake
 from actors.runtime import LoopActor, handles, tell
-from actors.source_memory import Audience, SourceMemory
+from actors.source_memory import SourceMemory
 from actors.source_messages import (
     Attach,
     Attached,
@@ -205,10 +205,10 @@ class SourceActor(LoopActor):
         for start in range(0, len(rows), SLICE_ROWS):
             derived.look_at(rows[start : start + SLICE_ROWS])
             await asyncio.sleep(0)
-        self._memory.audiences[derivation] = Audience(derived)
+        self._memory.start_audience(derived)
 
     def _admit(self, subscription: Subscription, timestamp: int) -> None:
-        reader = self._memory.snapshot(subscription, timestamp)
+        reader = self._memory.beginning(subscription, timestamp)
         self._memory.add(subscription)
         if not tell(subscription.connection, Attached(subscription, reader)):
             self._memory.remove(subscription)
@@ -394,7 +394,7 @@ class SourceActor(LoopActor):
             else:
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
             self._reload = None
-            self._memory.relation = self._relation
+            self._memory.reloaded(self._relation)
             self._attempts.forget()
             self._set_state(State.LIVE, self._note)
             await self._serve_waiting(reload.timestamp)
@@ -404,10 +404,10 @@ class SourceActor(LoopActor):
         """Apply many changes of one timestamp; the loop has its turn between slices, this actor's inbox not."""
         rest = iter(changes)
         while piece := list(islice(rest, SLICE_ROWS)):
-            self._apply(piece, timestamp)
             self._flush()
+            self._apply(piece, timestamp)
             await asyncio.sleep(0)
-        self._cache.timestamp = timestamp
+        self._cache.timestamp = timestamp  # the last slice is flushed with the timestamp complete
         self._flush()
 
     def _apply(self, changes: list[Change], timestamp: int) -> None:

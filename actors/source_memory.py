@@ -10,7 +10,21 @@ from typing import Any
 from tycostream.model import Position, Row
 from tycostream.status import Lag
 from tycostream.triggers.watches import Watch, Watches
-from tycostream.views import Delivery, Delta, Derivation, Derived, RowCache, SnapshotReader, Subscription, Views
+from tycostream.views import (
+    Beginning,
+    Delivery,
+    Delta,
+    Derivation,
+    Derived,
+    Marked,
+    RecentChanges,
+    RecentLimits,
+    Replay,
+    RowCache,
+    SnapshotReader,
+    Subscription,
+    Views,
+)
 from tycostream.views.views import Group
 
 VIEWS_TOLD = 100
@@ -23,18 +37,22 @@ class Audience:
     """Those who follow a source under the same rules for its calculated fields."""
 
     derived: Derived
+    recent: RecentChanges
+    """Of the extended rows, where their states depend on what came before: the source's own log can't tell those."""
     views: Views = field(default_factory=Views)
     watches: Watches = field(init=False)
 
     def __post_init__(self) -> None:
         self.watches = Watches(self.derived.derivation.source.extended)
 
-    def route(self, deltas: list[Delta], timestamp: int) -> None:
+    def route(self, deltas: list[Delta], timestamp: int, since: int) -> None:
         """Note what changes of the source's rows mean to everybody here."""
         changes: Iterable[Delta] = self.derived.extend(deltas)
-        if len(self.watches):
-            changes = list(changes)
-            self.watches.route(changes, timestamp)
+        if len(self.watches) or self.recent.kept:
+            changes = kept = list(changes)
+            self.watches.route(kept, timestamp)
+            if self.recent.kept:
+                self.recent.note(kept, timestamp, since)
         self.views.route(changes, timestamp)
 
 
@@ -50,9 +68,11 @@ class SourceMemory:
     """
 
     cache: RowCache
+    limits: RecentLimits = field(default_factory=RecentLimits)
     views: Views = field(default_factory=Views)
     audiences: dict[Derivation, Audience] = field(default_factory=dict)
     watches: Watches = field(init=False)
+    recent: RecentChanges = field(init=False)
     unseen: dict[Watch, bool] = field(default_factory=dict)
     waiting: dict[Subscription, None] = field(default_factory=dict)
     undelivered: list[Delta] = field(default_factory=list)
@@ -63,6 +83,7 @@ class SourceMemory:
 
     def __post_init__(self) -> None:
         self.watches = Watches(self.cache.source)
+        self.recent = RecentChanges(self.cache.source, self.limits)
 
     @property
     def position(self) -> Position | None:
@@ -113,8 +134,45 @@ class SourceMemory:
         if not len(audience.views) and not len(audience.watches):
             del self.audiences[derivation]
 
-    def snapshot(self, subscription: Subscription, timestamp: int) -> SnapshotReader:
-        """The rows of this moment for a subscription, whose audience is there."""
+    def start_audience(self, derived: Derived) -> None:
+        """There is somebody who follows these states, which have been worked out."""
+        recent = RecentChanges(self.cache.source.extended, self.limits)
+        self.audiences[derived.derivation] = Audience(derived, recent)
+
+    def beginning(self, subscription: Subscription, timestamp: int) -> Beginning:
+        """What a subscription, whose audience is there, is first told: the rows of this moment, or what its client has
+        missed."""
+        if not subscription.marked:
+            return self._snapshot(subscription, timestamp)
+        derivation, resume = subscription.derivation, subscription.resume
+        recent = self._recent_of(derivation)
+        recent.start(self.relation if recent is self.recent else None, timestamp)
+        missed = None if resume is None else recent.after(resume, timestamp)
+        if resume is None or missed is None:
+            beginning: Beginning = self._snapshot(subscription, timestamp)
+            before = None
+        else:
+            extend = derivation.extend if derivation is not None and recent is self.recent else None
+            interest = subscription.selection.interest
+            beginning = Replay(missed, resume, timestamp, subscription.filter, interest, extend)
+            before = resume.after
+        return Marked(
+            beginning,
+            self.cache.source.name,
+            recent.history,
+            timestamp,
+            before,
+            mark_empty=resume is not None or subscription.mark_end,
+            mark_end=subscription.mark_end,
+        )
+
+    def _recent_of(self, derivation: Derivation | None) -> RecentChanges:
+        """The log that tells what a follower of this derivation has missed."""
+        if derivation is None or not derivation.remembers:
+            return self.recent
+        return self.audiences[derivation].recent
+
+    def _snapshot(self, subscription: Subscription, timestamp: int) -> SnapshotReader:
         derivation = subscription.derivation
         states = None if derivation is None else self.audiences[derivation].derived.frozen()
         return SnapshotReader(self.cache.source, self.cache.frozen(), timestamp, subscription.filter, states)
@@ -159,14 +217,34 @@ class SourceMemory:
     def route(self, deltas: list[Delta], timestamp: int) -> None:
         """Note what the changes mean to everybody; it is told at the next flush."""
         self.undelivered.extend(deltas)
+        since = timestamp if self.cache.timestamp is None else self.cache.timestamp
+        if self.recent.kept:
+            self.recent.note(deltas, timestamp, since)
         self.views.route(deltas, timestamp)
         for audience in self.audiences.values():
-            audience.route(deltas, timestamp)
+            audience.route(deltas, timestamp, since)
         self.watches.route(deltas, timestamp)
 
     def flush(self) -> Iterator[tuple[Group, Delivery]]:
         """What has been noted for subscriptions since the last flush."""
-        return chain.from_iterable(views.flush() for views in self.every_views())
+        yield from self._flush(self.views, self.recent)
+        for derivation, audience in self.audiences.items():
+            yield from self._flush(audience.views, self._recent_of(derivation))
+
+    def _flush(self, views: Views, recent: RecentChanges) -> Iterator[tuple[Group, Delivery]]:
+        now = self.cache.timestamp
+        if not recent.kept or now is None:
+            return views.flush()
+        return (
+            (group, Delivery(delivery.selection, recent.stamp(delivery.changes, now)) if group.marked else delivery)
+            for group, delivery in views.flush()
+        )
+
+    def every_recent(self) -> Iterator[RecentChanges]:
+        """The logs that are kept."""
+        for recent in (self.recent, *(audience.recent for audience in self.audiences.values())):
+            if recent.kept:
+                yield recent
 
     def flush_watches(self) -> Iterator[Watch]:
         """Hand over what has been noted for triggers since the last flush; those that have to be woken."""
@@ -183,6 +261,16 @@ class SourceMemory:
         for audience in self.audiences.values():
             audience.derived.delivered()
         self.timestamp_delivered = self.cache.timestamp
+        if self.cache.timestamp is not None:
+            for recent in self.every_recent():
+                recent.settle(self.cache.timestamp)
+
+    def reloaded(self, relation: str | None) -> None:
+        """The rows are those of this relation, and everybody has been told."""
+        self.relation = relation
+        if self.cache.timestamp is not None:
+            for recent in self.every_recent():
+                recent.moved(relation if recent is self.recent else None, self.cache.timestamp)
 
     def look_at(self, watch: Watch, rows: tuple[Row, ...], timestamp: int, *, fire: bool) -> None:
         """A piece of the rows that were there before a watch."""
@@ -207,6 +295,8 @@ class SourceMemory:
     def forget(self) -> None:
         """The rows are not kept any more."""
         self.cache.clear()
+        for recent in self.every_recent():
+            recent.stop()
         self.timestamp_delivered = None
         self.lag.forget()
 
@@ -221,6 +311,8 @@ class SourceMemory:
         self.cache.undo(self.undelivered)
         self.undelivered.clear()
         self.cache.timestamp = self.timestamp_delivered
+        for recent in self.every_recent():
+            recent.take_back(self.timestamp_delivered)
 
     def details(self) -> dict[str, Any]:
         """Who follows, for the debug page."""
@@ -228,6 +320,7 @@ class SourceMemory:
             "triggers": sum(map(len, self.every_watches())),
             "rows_fired": sum(watches.fired_rows for watches in self.every_watches()),
             "subscriptions": sum(1 for _ in self.subscriptions()),
+            "recent_changes": self.recent.details(),
             "views": _views_told(self.views),
             "derivations": [
                 {

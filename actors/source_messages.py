@@ -10,7 +10,7 @@ from tycostream.graphql.errors import UNAVAILABLE
 from tycostream.model import Event, Key, Row, Source
 from tycostream.status import STATUS, Lag, SourceState
 from tycostream.triggers.watches import Watch
-from tycostream.views import Delivery, Derivation, SnapshotReader, Subscription
+from tycostream.views import Beginning, Delivery, Derivation, Subscription
 
 State = SourceState
 
@@ -126,7 +126,7 @@ class Attached:
     """To the connection: the subscription's first rows; changes follow."""
 
     subscription: Subscription
-    snapshot: SnapshotReader
+    snapshot: Beginning
 
 
 @dataclass(frozen=True, slots=True)

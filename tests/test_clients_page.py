@@ -12,11 +12,14 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import pytest
+from pykka import ActorRegistry
 
+from actors.connection import CloseConnection
 from tests.support.needs import needs
 from tests.support.node import FOLDER, Script, needs_node, running, started
 from tests.support.postgres import Database
 from tests.support.service import serving
+from tycostream.web.close_codes import CloseCode
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "clients.md").read_text()
@@ -28,6 +31,7 @@ INSERT INTO trades VALUES (1, 'AAPL', 'buy', 228.5), (2, 'MSFT', 'sell', 415), (
 Start = Callable[[int], AbstractAsyncContextManager[Script]]
 RECIPES = {  # heading: which Apollo Client is meant by @apollo/client
     "graphql-ws": "",
+    "graphql-ws, with a cursor": "",
     "Apollo Client 4": "apollo-client-4",
     "Apollo Client 3": "apollo-client-3",
     "urql": "",
@@ -74,6 +78,24 @@ async def test_a_recipe_in_javascript_keeps_the_rows(postgres: Database, tmp_pat
         return ["--import", str(FOLDER / "browser.mjs"), str(application(tmp_path / "app", heading, port))]
 
     await keeps_the_rows(postgres, tmp_path, lambda port: running(*program(port)))
+
+
+@needs_node
+async def test_the_recipe_with_a_cursor_is_told_only_what_it_missed(postgres: Database, tmp_path: Path) -> None:
+    postgres.execute(TABLES)
+    async with serving(tmp_path, schema(), postgres.environ) as service:
+        main = application(tmp_path / "app", "graphql-ws, with a cursor", service.port)
+        async with running("--import", str(FOLDER / "browser.mjs"), str(main)) as script:
+            await script.until(lambda: len(script.records) == 2)
+            (connection,) = await service.actors("connection")
+            ref = ActorRegistry.get_by_urn(connection["urn"])
+            assert ref is not None
+            ref.tell(CloseConnection(CloseCode.SERVICE_RESTART))
+            await postgres.run("UPDATE trades SET price = 230 WHERE id = 1")
+            await script.until(lambda: len(script.records) == 3)
+            assert sorted((row["id"], row["price"]) for row in script.records[2]) == [(1, 230), (2, 415)]
+            details = (await service.actors("connection"))[0]["details"]
+            assert details["subscriptions"], "it is another connection, which was sent no snapshot"
 
 
 async def test_the_recipe_in_python_keeps_the_rows(postgres: Database, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ from tycostream.reload import Changeover, compare
 from tycostream.settings import Settings
 from tycostream.status import STATUS
 from tycostream.triggers import Courier, TargetPolicy
-from tycostream.views import RowCache
+from tycostream.views import RecentLimits, RowCache
 from tycostream.web.application import Route, Services, WebConfig, listen, make_application
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.graphql_handler import Inbox
@@ -200,7 +200,12 @@ class Service:
             retry_min=sources.reconnect_min_ms / 1000,
             retry_max=sources.reconnect_max_ms / 1000,
         )
-        memory = self._memories[source.name] = SourceMemory(RowCache(source))
+        recent = RecentLimits(
+            rows=sources.recent_changes_rows,
+            bytes=sources.recent_changes_bytes,
+            seconds=sources.recent_changes_seconds,
+        )
+        memory = self._memories[source.name] = SourceMemory(RowCache(source), recent)
         make_driver = self._follow_board if source is STATUS else self._make_driver
 
         def make_source(supervisor: ActorRef[Any]) -> ActorRef[Any]:

@@ -74,6 +74,9 @@ GROUPS: dict[str, tuple[Failure, ...]] = {
             "SUBSCRIPTION_OVER_HTTP", "A subscription over plain HTTP: it needs a WebSocket.", _NEVER, True, (400,)
         ),
         Failure(
+            "BAD_CURSOR", "`resume_from` is no cursor of this source's updates.", _NEVER, graphql=True, http=(200, 400)
+        ),
+        Failure(
             "SCHEMA_CHANGED",
             "The subscription's source is not what it was: the schema file has changed.",
             _BACK,

@@ -28,7 +28,7 @@ from tycostream.model import (
     SnapshotStarted,
     Source,
 )
-from tycostream.views import RowCache, Subscription
+from tycostream.views import RecentLimits, RowCache, Subscription
 
 WAIT_SECONDS = 10.0
 
@@ -62,8 +62,8 @@ class ScriptedDriver:
     def fail(self, error: Exception) -> None:
         self.over.set_exception(error)
 
-    def snapshot(self, timestamp: int, *rows: Row) -> None:
-        self.emit(SnapshotStarted(timestamp))
+    def snapshot(self, timestamp: int, *rows: Row, relation: str | None = None) -> None:
+        self.emit(SnapshotStarted(timestamp, relation))
         self.emit(SnapshotRows(list(rows)))
         self.emit(SnapshotComplete())
 
@@ -105,11 +105,11 @@ class Listener(LoopActor):
 class World:
     """A supervisor with one source, whose driver's runs are in `runs`."""
 
-    def __init__(self, follows: Source = SOURCE) -> None:
+    def __init__(self, follows: Source = SOURCE, recent: RecentLimits | None = None) -> None:
         self._follows = follows
         self.directory: dict[tuple[str, str], ActorRef[Any]] = {}
         self.board = SourceBoard()
-        self.memory = SourceMemory(RowCache(follows))
+        self.memory = SourceMemory(RowCache(follows), recent or RecentLimits())
         self.runs: list[ScriptedDriver] = []
         self.supervisor: ActorRef[Any] = Supervisor.start(self.board, self.directory)
         self._listeners: list[ActorRef[Any]] = []
@@ -137,9 +137,13 @@ class World:
 
         await self.supervisor.ask(StartChild("source", "trades", make, Restart(delay=0.001)), block=False)
 
+    def adopt(self, ref: ActorRef[Any]) -> None:
+        """Stop this one too, at the end."""
+        self._listeners.append(ref)
+
     def listener(self) -> tuple[ActorRef[Any], Listener]:
         ref = Listener.start()
-        self._listeners.append(ref)
+        self.adopt(ref)
         return ref, ref._actor_weakref()
 
     async def run(self, number: int) -> ScriptedDriver:
@@ -156,8 +160,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(follows: Source = SOURCE, **config: Any) -> AsyncIterator[World]:
-    made = World(follows)
+async def world(follows: Source = SOURCE, recent: RecentLimits | None = None, **config: Any) -> AsyncIterator[World]:
+    made = World(follows, recent)
     await made.start(**config)
     try:
         yield made

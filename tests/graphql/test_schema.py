@@ -67,8 +67,11 @@ def test_update_types(schema: GraphQLSchema) -> None:
         "fields": "[String!]!",
         "timestamp": "String!",
         "event_id": "String!",
+        "cursor": "String!",
+        "snapshot": "SnapshotMark",
     }
     assert list(schema.type_map["RowOperation"].values) == ["INSERT", "UPDATE", "DELETE"]  # type: ignore[attr-defined]
+    assert list(schema.type_map["SnapshotMark"].values) == ["RESET", "ROW", "END"]  # type: ignore[attr-defined]
     assert types(schema, "Subscription")["trades"] == "tradesUpdate!"
 
 

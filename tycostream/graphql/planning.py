@@ -24,7 +24,8 @@ from tycostream.graphql.fields import collect_fields, field_tree
 from tycostream.graphql.limits import Limits, check_roots
 from tycostream.graphql.ordering import parse_order, sort_key
 from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice, execute_query
-from tycostream.graphql.rendering import Selection
+from tycostream.graphql.rendering import Selection, make_selection
+from tycostream.graphql.resuming import resumption
 from tycostream.graphql.rules import derivation_of, selected, where_filter
 from tycostream.graphql.schema import build_schema, by_key_name
 from tycostream.graphql.status import TYPE as STATUS_TYPE
@@ -32,6 +33,7 @@ from tycostream.graphql.status import StatusReader, StatusSelection, status_filt
 from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
 from tycostream.status import SOURCE_STATUS, STATUS
+from tycostream.views.cursor import Cursor
 from tycostream.views.delivery import OnUnavailable
 from tycostream.views.delivery import Selection as AnySelection
 from tycostream.views.derived import Derivation
@@ -50,6 +52,12 @@ class SubscriptionPlan:
     derivation: Derivation | None = None
     """Whose calculated fields the rows have that filter and selection see; None: the database's columns alone."""
     on_unavailable: OnUnavailable | None = None
+    marked: bool = False
+    """Whether the selection shows cursors or a snapshot's marks."""
+    resume: Cursor | None = None
+    """From where it goes on; None: it begins with all rows."""
+    mark_end: bool = False
+    """Whether its client wants to be told when it has them all."""
 
 
 class Engine:
@@ -130,12 +138,16 @@ class Engine:
         condition = where_filter(source, nodes[0], arguments.get("where"))
         used = {*condition.columns(), *(name for field in tree for name in selected(field.fields))}
         derivation = derivation_of(source, nodes[0], arguments, self._limits, used)
+        resume, mark_end = resumption(source, nodes[0], arguments, tree)
         # Subscribers who select the same share one object, and with it the code generated for it. One that names no
         # calculated field writes rows without them as well.
         selection = self._selections.get((source, key, tree))
         if selection is None:
-            selection = self._selections[source, key, tree] = Selection(source.extended, key, tree)
-        return SubscriptionPlan(source, condition, selection, key, derivation, arguments.get("on_unavailable"))
+            selection = self._selections[source, key, tree] = make_selection(source.extended, key, tree)
+        patience = arguments.get("on_unavailable")
+        return SubscriptionPlan(
+            source, condition, selection, key, derivation, patience, selection.marked, resume, mark_end
+        )
 
     def _plan_rows(
         self,

@@ -16,6 +16,7 @@ import orjson
 
 from tycostream.graphql.encoding import NULL, encoder
 from tycostream.model import Operation, Row, Source
+from tycostream.views.cursor import Cursor, Moment, SnapshotMark
 
 _SPECIALISED_MASKS = 32
 _COLUMN_LISTS = 1024
@@ -49,6 +50,9 @@ class Selection:
     `interest` is a bit mask over the source's columns: an UPDATE is worth sending only if it changed one of them.
     It is -1 (every change) when no column is selected: `data` is absent, or has nothing but `__typename`.
     """
+
+    marked = False
+    """Whether the timestamps of its changes have to be Moments."""
 
     def __init__(self, source: Source, response_key: str, fields: tuple[Field, ...]) -> None:
         self.source = source
@@ -101,10 +105,35 @@ class Selection:
         return renderer
 
 
+class MarkedSelection(Selection):
+    """One that shows cursors or a snapshot's marks. It also renders what has no row (an empty tuple): a mark alone."""
+
+    marked = True
+
+    def __init__(self, source: Source, response_key: str, fields: tuple[Field, ...]) -> None:
+        super().__init__(source, response_key, fields)
+        self._mark_alone: _Renderer | None = None
+
+    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+        """See `Selection.render`."""
+        if row:
+            return super().render(operation, row, changed, timestamp)
+        if self._mark_alone is None:
+            self._mark_alone = _generate(_mark_pieces(self))
+        return self._mark_alone(row, changed, timestamp)
+
+
+def make_selection(source: Source, response_key: str, fields: tuple[Field, ...]) -> Selection:
+    """The selection of these fields."""
+    marked = any(field.name in ("cursor", "snapshot") for field in fields)
+    return (MarkedSelection if marked else Selection)(source, response_key, fields)
+
+
 def event_id(source: Source, row: Row, timestamp: int) -> str:
     """32 hexadecimal digits that are the same for everyone who hears of this change: made of the source's name, the
-    row's key and the database's timestamp."""
-    parts = (source.name, str(timestamp), *(row[position] or "" for position in source.key_positions))
+    row's key and the database's timestamp. Without a row, of source and timestamp."""
+    key = (row[position] or "" for position in source.key_positions) if row else ()
+    parts = (source.name, str(timestamp), *key)
     text = "".join([f"{len(part)}:{part}" for part in parts])
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
@@ -114,6 +143,24 @@ def _pieces(selection: Selection, operation: Operation, mask: int | None) -> Ite
     yield b'{"data":{%b:' % orjson.dumps(selection.response_key)
     yield from _object(_update_field(selection.source, field, operation, mask) for field in _keyed(selection.fields))
     yield b"}}"
+
+
+def _mark_pieces(selection: Selection) -> Iterator[bytes | _Slot]:
+    """The result of an update without a row. GraphQL asks for an operation: it is the one that changes nothing."""
+    yield b'{"data":{%b:' % orjson.dumps(selection.response_key)
+    yield from _object(_mark_field(selection.source, field) for field in _keyed(selection.fields))
+    yield b"}}"
+
+
+def _mark_field(source: Source, keyed: tuple[bytes, Field]) -> Iterator[bytes | _Slot]:
+    key, field = keyed
+    match field.name:
+        case "data":
+            yield key + NULL
+        case "fields":
+            yield key + b"[]"
+        case _:
+            yield from _update_field(source, keyed, _UPDATE, 0)
 
 
 def _keyed(fields: tuple[Field, ...]) -> Iterator[tuple[bytes, Field]]:
@@ -147,6 +194,10 @@ def _update_field(
             yield _Slot(b'"%d"'.__mod__, "(timestamp)")
         case "event_id":
             yield _Slot(lambda row, timestamp: b'"%b"' % event_id(source, row, timestamp).encode(), "(row, timestamp)")
+        case "cursor":
+            yield _Slot(_Cursors(source), "(timestamp)")
+        case "snapshot":
+            yield _Slot(_snapshot_mark, "(timestamp)")
         case _:
             yield orjson.dumps(f"{source.name}Update")
 
@@ -171,6 +222,26 @@ def _row_field(
         yield _Slot(encode, f"(row[{position}])")
     else:
         yield NULL
+
+
+class _Cursors:
+    """The JSON text of a timestamp's cursor. One without a place, which nobody should send, leads to a snapshot."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __call__(self, timestamp: int) -> bytes:
+        if isinstance(timestamp, Moment):
+            return b'"%b"' % timestamp.cursor.encode()
+        return b'"%b"' % Cursor(self._source.name, "", None, timestamp).encode().encode()
+
+
+_MARKS = {mark: orjson.dumps(mark.value) for mark in SnapshotMark}
+
+
+def _snapshot_mark(timestamp: int) -> bytes:
+    mark = timestamp.mark if isinstance(timestamp, Moment) else None
+    return NULL if mark is None else _MARKS[mark]
 
 
 def _column_list(source: Source, mask: int) -> bytes:

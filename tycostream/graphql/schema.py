@@ -26,6 +26,7 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
+from tycostream.graphql.resuming import resume_arguments, resume_fields, snapshot_mark_type
 from tycostream.graphql.status import StatusReader, StatusTypes, unavailable_argument
 from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
@@ -73,6 +74,7 @@ def build_schema(catalog: Catalog, statuses: StatusReader | None = None) -> Grap
         {name: GraphQLEnumValue(name, description=direction.help) for name, direction in DIRECTIONS.items()},
         description="Which way a column sorts.",
     )
+    snapshot_mark = snapshot_mark_type()
     triggers = TriggerTypes()
     patience = unavailable_argument()
     queries: dict[str, GraphQLField] = {}
@@ -84,8 +86,8 @@ def build_schema(catalog: Catalog, statuses: StatusReader | None = None) -> Grap
         where = GraphQLArgument(expression, description="Only rows for which this is true.")
         rules = _rule_arguments(source, expression, enums)
         subscriptions[source.name] = GraphQLField(
-            GraphQLNonNull(_update_type(source, row, row_operation)),
-            {"where": where, "on_unavailable": patience, **rules},
+            GraphQLNonNull(_update_type(source, row, row_operation, snapshot_mark)),
+            {"where": where, "on_unavailable": patience, **resume_arguments(), **rules},
             description=_described(source, "Follow {}: its rows first, then every change as it happens."),
         )
         order = GraphQLArgument(
@@ -143,7 +145,9 @@ def _row_type(source: Source, enums: Mapping[str, GraphQLEnumType]) -> GraphQLOb
     return GraphQLObjectType(source.name, fields, description=source.description)
 
 
-def _update_type(source: Source, row: GraphQLObjectType, row_operation: GraphQLEnumType) -> GraphQLObjectType:
+def _update_type(
+    source: Source, row: GraphQLObjectType, row_operation: GraphQLEnumType, snapshot_mark: GraphQLEnumType
+) -> GraphQLObjectType:
     text = GraphQLNonNull(GraphQLString)
     return GraphQLObjectType(
         f"{source.name}Update",
@@ -158,6 +162,7 @@ def _update_type(source: Source, row: GraphQLObjectType, row_operation: GraphQLE
             "event_id": GraphQLField(
                 text, description="Names the change: the same for every client, and again after a reconnection."
             ),
+            **resume_fields(snapshot_mark),
         },
         description=f"A change of a row of `{source.name}`.",
     )

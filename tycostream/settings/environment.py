@@ -168,6 +168,21 @@ class SourceSettings:
     reconnect_max_ms: int = variable(
         "RECONNECT_MAX_MS", "30000", _MILLISECONDS, "The longest wait before a lost connection is opened again."
     )
+    recent_changes_rows: int = variable(
+        "RECENT_CHANGES_ROWS",
+        "100000",
+        whole_number(0, 1_000_000_000),
+        "Changes that a source remembers for clients that come back with a cursor; 0 remembers none.",
+    )
+    recent_changes_bytes: int = variable(
+        "RECENT_CHANGES_BYTES",
+        "67108864",
+        whole_number(0, 1_000_000_000_000),
+        "About how much memory the rows that these changes replaced may take, for each source.",
+    )
+    recent_changes_seconds: float = variable(
+        "RECENT_CHANGES_SECONDS", "300", seconds(0), "How long a source remembers its changes."
+    )
     query_timeout_seconds: float = variable(
         "QUERY_TIMEOUT_SECONDS", "10", seconds(0.001), "How long a query waits for the first snapshot of its source."
     )

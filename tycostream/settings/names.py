@@ -13,8 +13,8 @@ MAX_NAME_BYTES = 63
 
 BUILT_IN_TYPES = frozenset(
     {
-        *("Query", "Mutation", "Subscription", "RowOperation", "Trigger", "TriggerOnCreate", "order_by"),
-        *("SourceStatus", "SourceState", "OnUnavailable"),
+        *("Query", "Mutation", "Subscription", "RowOperation", "SnapshotMark", "Trigger", "TriggerOnCreate"),
+        *("order_by", "SourceStatus", "SourceState", "OnUnavailable"),
         *("Int", "Float", "String", "Boolean", "ID"),
         *(
             f"{kind}Comparison"

@@ -2,21 +2,33 @@
 deliveries, outboxes."""
 
 from tycostream.views.cache import Delta, Reload, RowCache
+from tycostream.views.cursor import BadCursorError, Cursor, Moment, SnapshotMark
 from tycostream.views.delivery import Delivery, Subscription, ViewChange
 from tycostream.views.derived import Derivation, Derived
 from tycostream.views.outbox import Outbox, OutboxOverflowError
-from tycostream.views.snapshot import SnapshotReader
+from tycostream.views.recent import RecentChanges, RecentLimits
+from tycostream.views.resume import Marked, Replay
+from tycostream.views.snapshot import Beginning, SnapshotReader
 from tycostream.views.views import Views
 
 __all__ = [
+    "BadCursorError",
+    "Beginning",
+    "Cursor",
     "Delivery",
     "Delta",
     "Derivation",
     "Derived",
+    "Marked",
+    "Moment",
     "Outbox",
     "OutboxOverflowError",
+    "RecentChanges",
+    "RecentLimits",
     "Reload",
+    "Replay",
     "RowCache",
+    "SnapshotMark",
     "SnapshotReader",
     "Subscription",
     "ViewChange",

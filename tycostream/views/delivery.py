@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row, Source
+from tycostream.views.cursor import Cursor
 from tycostream.views.derived import Derivation
 
 ViewChange = tuple[Operation, Key, Row, int, int]
@@ -63,6 +64,12 @@ class Subscription:
     """None waits where the database may be back soon, and is an error where somebody has to mend something."""
     news: bytes | None = None
     """What its next result is to say beside the data: see `Delivery.news`."""
+    marked: bool = False
+    """Whether its selection shows cursors or a snapshot's marks: its timestamps are Moments."""
+    resume: Cursor | None = None
+    """From where its client goes on."""
+    mark_end: bool = False
+    """Whether its client is told, by a message of its own, when it has all rows."""
 
 
 class Delivery:

@@ -63,6 +63,11 @@ class Derivation:
         object.__setattr__(self, "reads", reduce(or_, (part[3] for part in parts), 0))
         object.__setattr__(self, "_parts", parts)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the states depend on more than the row as it is."""
+        return any(machine.remembers for machine in self.machines)
+
     def start(self, row: Row) -> int:
         """The latches of a row that is new, or whose past is not known."""
         latches = 0

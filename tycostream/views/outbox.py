@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tycostream.model import Key, Operation, Row
+from tycostream.views.cursor import merged as merged_timestamps
 from tycostream.views.delivery import Subscription, ViewChange, render_all, with_extensions
-from tycostream.views.snapshot import SnapshotReader
+from tycostream.views.snapshot import Beginning
 
 CHUNK_ROWS = 500
 """Rows of a snapshot or of merged changes that are rendered at a time."""
@@ -49,6 +50,7 @@ class Merged:
     def __init__(self) -> None:
         self.changes: dict[Key, ViewChange] = {}
         self.timestamp = 0
+        self._first: int | None = None
 
     def add(self, changes: list[ViewChange]) -> None:
         """Merge later changes in."""
@@ -63,12 +65,17 @@ class Merged:
                 merged[key] = result
         if changes:
             self.timestamp = changes[-1][4]
+            if self._first is None:
+                self._first = changes[0][4]
 
     def settled(self) -> Iterator[ViewChange]:
         """The merged changes, all with the newest timestamp: together they lead to the state at that time."""
-        timestamp = self.timestamp
+        newest = self.timestamp
+        within, last = merged_timestamps(newest if self._first is None else self._first, newest)
+        left = len(self.changes)
         for operation, key, row, mask, _timestamp in self.changes.values():
-            yield operation, key, row, mask, timestamp
+            left -= 1
+            yield operation, key, row, mask, within if left else last
 
 
 def merge(earlier: ViewChange, later: ViewChange) -> ViewChange | None:
@@ -99,7 +106,7 @@ class Outbox:
         self._queue: deque[_Waiting] = deque()
         self._merged: dict[Subscription, Merged] = {}
         self._sending: _Sending | None = None
-        self._snapshots: dict[Subscription, SnapshotReader] = {}
+        self._snapshots: dict[Subscription, Beginning] = {}
         self._held: dict[Subscription, list[ViewChange] | Merged] = {}
 
     @property
@@ -112,7 +119,7 @@ class Outbox:
         """Whether the client is so slow that its changes are merged."""
         return bool(self._merged)
 
-    def start(self, subscription: Subscription, snapshot: SnapshotReader) -> None:
+    def start(self, subscription: Subscription, snapshot: Beginning) -> None:
         """Send a snapshot; the subscription's changes wait behind it."""
         self._snapshots[subscription] = snapshot
         self._held[subscription] = []

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 from tycostream.filters import Filter
 from tycostream.model import Operation, Row, Source
 from tycostream.views.delivery import ViewChange
 from tycostream.views.derived import FrozenStates
+
+
+class Beginning(Protocol):
+    """What a subscription is first told, before any change."""
+
+    @property
+    def done(self) -> bool:
+        """Whether everything has been read."""
+
+    def read(self, count: int) -> list[ViewChange]:
+        """A piece of about `count` rows: perhaps nothing, though more follows."""
 
 
 class SnapshotReader:

@@ -32,6 +32,11 @@ class StateMachine:
 
     rules: tuple[Rule, ...]
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the latches depend on more than the row as it is."""
+        return any(rule.until is not None for rule in self.rules)
+
     def step(self, latches: int, row: Row) -> int:
         """The latches after the row has become this one."""
         bit = 1

@@ -20,6 +20,7 @@ class Group:
     """The subscriptions of a view that share a selection. `news` goes with the next changes: see `Delivery.news`."""
 
     selection: Selection
+    marked: bool = False
     subscriptions: dict[Subscription, None] = field(default_factory=dict)
     news: bytes | None = None
 
@@ -61,7 +62,7 @@ class Views:
             self._index.add(subscription.filter, view)
         group = view.groups.get(subscription.selection)
         if group is None:
-            group = view.groups[subscription.selection] = Group(subscription.selection)
+            group = view.groups[subscription.selection] = Group(subscription.selection, subscription.marked)
         group.subscriptions[subscription] = None
 
     def remove(self, subscription: Subscription) -> bool:
