@@ -256,6 +256,34 @@ async def test_who_comes_back_is_told_what_was_missed_once_for_each_row() -> Non
         assert await back(history, client) == [], "nothing is told twice"
 
 
+async def test_what_is_not_selected_is_not_told_either_to_who_comes_back() -> None:
+    async with following() as history:
+        client = await follow(history.made, interest=PRICE)
+        client.cut()
+        history.commit([(1, 60, "B"), (2, 96, "B")])
+        await history.settle()
+        assert await back(history, client) == [("UPDATE", "2", 0b110, None)]
+
+
+async def test_what_a_crash_takes_back_is_not_remembered() -> None:
+    async with following() as history:
+        ref, _listener = history.made.listener()
+        victim = follower(None, None, ref)
+        victim.selection = history.poison
+        history.made.source.tell(Attach(victim))
+        client = await follow(history.made)
+        client.cut()
+        first, before = history.made.source, dict(history.rows)
+        history.poison.armed = 1
+        history.commit([(1, 61, "A"), (4, 1, "A")])
+        await until(
+            lambda: not first.is_alive() and history.made.directory.get(("source", "trades")) not in (None, first)
+        )
+        history.rows = before
+        await history.snapshot(2, 3)
+        assert await back(history, client) == []
+
+
 async def test_who_was_away_for_too_long_is_told_to_begin_again() -> None:
     async with following(RecentLimits(rows=1)) as history:
         one = await follow(history.made)

@@ -170,6 +170,10 @@ def test_the_last_change_of_a_whole_timestamp_completes_it() -> None:
     assert isinstance(within, Moment)
     assert isinstance(last, Moment)
     assert (within.after, last.after) == (10, 12)
+    within, last = merged(moments[0], moments[2])
+    assert isinstance(within, Moment)
+    assert isinstance(last, Moment)
+    assert (within.after, last.after, int(last)) == (10, 12, 14)
     assert merged(1, 2) == (2, 2)
 
 
