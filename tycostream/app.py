@@ -69,10 +69,16 @@ Companion = Callable[["Service"], Coroutine[Any, Any, None]]
 class Service:
     """A running tycostream: `start`, then `stop`. `port` is where it listens, `database` what it follows.
 
-    `routes` are answered beside its own.
+    `routes` are answered beside its own. `embedded` is a database that runs already and is stopped with the service.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog, routes: Sequence[Route] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        routes: Sequence[Route] = (),
+        embedded: EmbeddedPostgres | None = None,
+    ) -> None:
         require_supported(settings)
         self._routes = routes
         self.settings = settings
@@ -82,7 +88,7 @@ class Service:
         self._directory: dict[tuple[str, str], ActorRef[Any]] = {}
         self._board = SourceBoard()
         self._connections = count(1)
-        self._embedded: EmbeddedPostgres | None = None
+        self._embedded = embedded
         self._supervisor: ActorRef[Any] | None = None
         self._courier: Courier | None = None
         self._server: HTTPServer | None = None
@@ -367,15 +373,16 @@ async def serve(
     *,
     started: Callable[[Service], Awaitable[None]] | None = None,
     routes: Sequence[Route] = (),
+    embedded: EmbeddedPostgres | None = None,
 ) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the process's exit code. `started` runs beside the service, `routes` are
-    answered beside its own."""
+    """Serve until SIGINT or SIGTERM. Returns the process's exit code. `started` runs beside the service; for `routes`
+    and `embedded` see `Service`."""
     configure_logging(settings.service.log_level)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    service = Service(settings, catalog, routes)
+    service = Service(settings, catalog, routes, embedded)
     try:
         await service.start()
     except DatabaseError as error:
