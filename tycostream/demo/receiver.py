@@ -70,21 +70,23 @@ class AlertsHandler(BaseHandler):
             return
         address = self.request.remote_ip
         if not is_loopback(address) and address != self._host:
-            self.write_json(403, error_body("this webhook is called from this machine alone"))
+            self.write_json(403, error_body("this webhook is called from this machine alone", "FORBIDDEN"))
             return
         # A page of another site can't send this type without asking first, and nobody says yes
         if self.request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
-            self.write_json(415, error_body("found another Content-Type, expected application/json"))
+            self.write_json(
+                415, error_body("found another Content-Type, expected application/json", "UNSUPPORTED_MEDIA_TYPE")
+            )
             return
         event = _read(body)
         if event is None:
-            self.write_json(400, error_body("found no event of a trigger"))
+            self.write_json(400, error_body("found no event of a trigger", "BAD_REQUEST"))
             return
         try:
             await self._alerts.keep(event)
         except DatabaseError as error:
             log.warning("an alert could not be kept: %s", error)
-            self.write_json(503, error_body("the database does not answer; try again"))
+            self.write_json(503, error_body("the database does not answer; try again", "UNAVAILABLE"))
         else:
             self.write_json(200, {"kept": event["event_id"]})
 
