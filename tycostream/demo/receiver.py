@@ -74,9 +74,7 @@ class AlertsHandler(BaseHandler):
             return
         # A page of another site can't send this type without asking first, and nobody says yes
         if self.request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
-            self.write_json(
-                415, error_body("found another Content-Type, expected application/json", "UNSUPPORTED_MEDIA_TYPE")
-            )
+            self.write_json(415, error_body("found another Content-Type, expected application/json", "BAD_REQUEST"))
             return
         event = _read(body)
         if event is None:
