@@ -75,10 +75,16 @@ Companion = Callable[["Service"], Coroutine[Any, Any, None]]
 class Service:
     """A running tycostream: `start`, then `stop`. `port` is where it listens, `database` what it follows.
 
-    `routes` are answered beside its own.
+    `routes` are answered beside its own. `embedded` is a database that runs already and is stopped with the service.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog, routes: Sequence[Route] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        routes: Sequence[Route] = (),
+        embedded: EmbeddedPostgres | None = None,
+    ) -> None:
         require_supported(settings)
         self._routes = routes
         self.settings = settings
@@ -88,7 +94,7 @@ class Service:
         self._directory: dict[tuple[str, str], ActorRef[Any]] = {}
         self._board = SourceBoard()
         self._connections = count(1)
-        self._embedded: EmbeddedPostgres | None = None
+        self._embedded = embedded
         self._supervisor: ActorRef[Any] | None = None
         self._courier: Courier | None = None
         self._server: HTTPServer | None = None

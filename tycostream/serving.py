@@ -13,6 +13,7 @@ import actors
 import tycostream
 from tycostream.app import Companion, Service
 from tycostream.databases.driver import DatabaseError
+from tycostream.databases.embedded import EmbeddedPostgres
 from tycostream.ending import EXIT_SIGNALLED, EXIT_SUPERVISOR_FAILED, End, Ending, exit_at_once
 from tycostream.errors import known
 from tycostream.logs import configure_logging
@@ -37,17 +38,18 @@ async def serve(
     *,
     started: Companion | None = None,
     routes: Sequence[Route] = (),
+    embedded: EmbeddedPostgres | None = None,
     reload: bool = False,
 ) -> int:
     """Serve until the process is to end (see ending.py). Returns its exit code, or RESTART. `started` runs beside the
-    service, and `routes` are answered beside its own.
+    service; for `routes` and `embedded` see `Service`.
 
     SIGHUP has the schema file read again; with `reload` it is also read when it has changed, and the process starts
     again when its code has.
     """
     configure_logging(settings.service.log_level)
     ending = Ending()
-    service = Service(settings, catalog, routes)
+    service = Service(settings, catalog, routes, embedded)
     reloader = Reloader(settings.service.schema_path, service)
     _heed_hangup(ending.hung_up, reloader.ask)
     try:

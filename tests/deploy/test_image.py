@@ -112,14 +112,14 @@ def test_the_second_stage_gets_its_packages_from_the_first_alone() -> None:
 def test_the_context_is_what_is_copied_and_nothing_else(tmp_path: Path) -> None:
     for name in (
         ".env", ".git/config", "tests/test_x.py", "deploy/Dockerfile", "deploy/constraints.txt", "deploy/healthcheck.py", "setup.cfg",
-        "setup.py", "README.md", "LICENSE", "docs/README.md", "tycostream/web/static/query.html", "tycostream/__pycache__/app.pyc",
+        "setup.py", "README.md", "LICENSE", "docs/README.md", "tycostream/web/static/console/index.html", "tycostream/__pycache__/app.pyc",
         "tycostream/old.pyc", "actors/source.py", ".venv/lib/tycostream/x.py", "tycostream.egg-info/PKG-INFO",
     ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert context(tmp_path, (ROOT / ".dockerignore").read_text()) == [
         "LICENSE", "README.md", "actors/source.py", "deploy/constraints.txt", "deploy/healthcheck.py", "setup.cfg", "setup.py",
-        "tycostream/web/static/query.html",
+        "tycostream/web/static/console/index.html",
     ]  # fmt: skip
 
 

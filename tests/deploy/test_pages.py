@@ -22,6 +22,7 @@ from tests.deploy.test_compose import composed
 from tests.end_to_end.test_process import running
 from tests.support.client import connected
 from tests.support.databases import AnyDatabase
+from tycostream.errors import FAILURES
 from tycostream.filters import parse_filter
 from tycostream.model import Column, ColumnType, Relation, Source
 from tycostream.settings import VARIABLES, load_settings
@@ -31,7 +32,7 @@ DOCS = ROOT / "docs"
 PAGES = {name: (DOCS / f"{name}.md").read_text() for name in ("guide", "deploy", "migration")}
 STEPS = PAGES["guide"].split("## From nothing to your own data")[1].split("\n## ")[0]
 OURS = {one.name for one in VARIABLES}
-OTHERS = {"SOURCE_DATE_EPOCH", "SOURCE_UNAVAILABLE", "PYTHON_IMAGE"}
+OTHERS = {"SOURCE_DATE_EPOCH", "PYTHON_IMAGE", "FIRE_EXISTING", *FAILURES}
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -288,7 +288,7 @@ async def test_a_lost_database_makes_the_page_stale_until_it_is_back(tmp_path: P
             database.close()
             await asyncio.to_thread(server.halt)
             await page.until(f"{badge} === 'Stale'")
-            assert "live_pnl" in await page.ask("document.querySelector('#badge').title")
+            await page.until("document.querySelector('#badge').title.includes('live_pnl: ')")
             await asyncio.to_thread(server.start)
             await page.until(f"{badge} === 'Live'")
             await demo.price("ALDR", 79.99)

@@ -173,13 +173,22 @@ async def test_a_second_one_in_the_same_folder_is_refused(folder: Path) -> None:
             assert await first.ends() == 0, "the first one is as it was"
 
 
+async def test_ctrl_c_twice_leaves_nothing_behind(folder: Path) -> None:
+    async with running(folder) as demo:
+        await demo.says("Ctrl-C ends it.")
+        os.killpg(demo.process.pid, signal.SIGINT)
+        os.killpg(demo.process.pid, signal.SIGINT)
+        assert await demo.ends() in (0, 128 + signal.SIGINT), demo.output
+        assert "Traceback" not in demo.output
+
+
 async def test_ctrl_c_while_it_starts_ends_it_as_well(folder: Path) -> None:
     for told in ("Starting a private PostgreSQL", "Making up a market"):
         async with running(folder) as demo:
             await demo.says(told)
             os.killpg(demo.process.pid, signal.SIGINT)  # a terminal tells the tools of PostgreSQL as well
             assert await demo.ends() == 0, demo.output
-            assert demo.output.replace("Stopping PostgreSQL...\n", "").count("\n") <= 2, demo.output
+            assert demo.output.replace("Stopped.\n", "").count("\n") <= 2, demo.output
 
 
 @pytest.mark.parametrize("broken", ["it does not start", "it does not answer"])

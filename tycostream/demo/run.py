@@ -82,12 +82,12 @@ async def run(options: Options) -> int:
     try:
         if stopped.is_set():
             return 0
-        return await _serve(options, _settings(environ, parameters.host), parameters, stopped)
+        return await _serve(options, _settings(environ, parameters.host), parameters, database, stopped)
     except DatabaseError as error:
         return _failed("PostgreSQL does not answer as it should", error, folder)
     finally:
-        _say("Stopping PostgreSQL...")
-        await database.stop()
+        await database.stop()  # where the service has not done so
+        _say("Stopped.")
 
 
 def _home(environ: dict[str, str]) -> Path:
@@ -124,7 +124,13 @@ def _refused(port: int, host: str) -> str | None:
     return None
 
 
-async def _serve(options: Options, settings: Settings, parameters: ConnectionParameters, stopped: asyncio.Event) -> int:
+async def _serve(
+    options: Options,
+    settings: Settings,
+    parameters: ConnectionParameters,
+    database: EmbeddedPostgres,
+    stopped: asyncio.Event,
+) -> int:
     _say(f"Making up a market of {options.instruments} instruments...")
     instruments = make_instruments(options.instruments)
     market = Market(instruments, SEED)
@@ -139,7 +145,7 @@ async def _serve(options: Options, settings: Settings, parameters: ConnectionPar
         started = partial(_go_on, parameters=parameters, market=market, instruments=instruments, options=options)
         about = {"instruments": options.instruments, "rate": options.rate}
         routes = make_routes(alerts, settings.service.host, about)
-        return await serve(settings, catalog, started=started, routes=routes)
+        return await serve(settings, catalog, started=started, routes=routes, embedded=database)
     finally:
         alerts.close()
 
