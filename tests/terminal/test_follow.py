@@ -182,8 +182,11 @@ class EndingServer(WebSocketHandler):
         if "__schema" in query:
             fields = [{"name": "id", "type": {"kind": "NON_NULL", "name": None, "ofType": {"name": "Int"}}}]
             data: dict[str, Any] = {
-                "__schema": {"subscriptionType": {"fields": [{"name": "trades"}]}}, "__type": {"fields": fields},
-            }  # fmt: skip
+                "__schema": {
+                    "subscriptionType": {"fields": [{"name": "trades", "type": {"ofType": {"name": "tradesUpdate"}}}]}
+                },
+                "__type": {"fields": fields},
+            }
         else:
             data = {
                 "trades": {
