@@ -102,8 +102,10 @@ async def chromium(folder: Path) -> AsyncIterator[Page]:
             while not (found := re.search(rb"DevTools listening on (ws://\S+)", await process.stderr.readline())):
                 assert process.returncode is None, "Chromium ended"
         socket = await websocket_connect(found[1].decode(), max_message_size=100_000_000)
-        yield Page(socket)
-        socket.close()
+        try:
+            yield Page(socket)
+        finally:
+            socket.close()
     finally:
         if process.returncode is None:
             process.terminate()

@@ -37,7 +37,7 @@ SHOWN = 12
 WATCHED = 3
 """Instruments whose updates are printed."""
 
-_KEPT = ("GRAPHQL_PORT", "GRAPHQL_HOST", "LOG_LEVEL", "EMBEDDED_PATH", "VIEW_INTERVAL_MS")
+_KEPT = ("GRAPHQL_PORT", "GRAPHQL_HOST", "LOG_LEVEL", "EMBEDDED_PATH", "VIEW_INTERVAL_MS", "POLL_INTERVAL_MS")
 """Variables of the environment that count here too."""
 
 _TRIGGER = """mutation ($webhook: String!) {
@@ -104,13 +104,16 @@ def _failed(what: str, error: DatabaseError, folder: Path) -> int:
 
 
 def _settings(environ: dict[str, str], socket_folder: str) -> Settings:
-    """The service's settings on the database at this socket."""
+    """The service's settings on the database at this socket.
+
+    Positions are an aggregate of the market's own making, whose view can only be polled: four times a second, to be
+    seen moving."""
     fixed = {
         "DATABASE_TYPE": "postgres", "DATABASE_HOST": socket_folder, "DATABASE_USER": "postgres",
         "DATABASE_NAME": "postgres", "GRAPHQL_UI": "true",
     }  # fmt: skip
     with resources.as_file(resources.files("tycostream.demo")) as files:
-        return load_settings({"LOG_LEVEL": "warn"} | environ | fixed, files)
+        return load_settings({"LOG_LEVEL": "warn", "POLL_INTERVAL_MS": "250"} | environ | fixed, files)
 
 
 def _refused(port: int, host: str) -> str | None:
