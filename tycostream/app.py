@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from ipaddress import ip_network
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,8 @@ import pykka
 from pykka import ActorRef
 from tornado.httpserver import HTTPServer
 
-from actors.connection import (
-    ConnectionActor,
-    ConnectionConfig,
-    FrameReceived,
-    SocketClosed,
-    SocketDrained,
-)
+from actors.connection import ConnectionActor, FrameReceived, SocketClosed, SocketDrained
+from actors.connection_limits import ConnectionConfig, SharedLimits
 from actors.feed import FeedActor, FeedHandle
 from actors.runtime import Dispatcher, loop_actor, stop_actor, tell
 from actors.source import SourceActor, SourceConfig
@@ -41,6 +37,7 @@ from tycostream.databases.materialize import MaterializeDriver, session_options
 from tycostream.databases.postgres import Intervals, PostgresDriver
 from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql import Engine, Limits, UnavailableError
+from tycostream.limits import Backlog, NearLimits
 from tycostream.logs import configure_logging
 from tycostream.model import Catalog, Row
 from tycostream.settings import Problem, Settings, SettingsError
@@ -85,6 +82,8 @@ class Service:
         self._stopping = False
         limits, webhooks = settings.limits, settings.webhooks
         self._policy = TargetPolicy(webhooks.allow, webhooks.deny)
+        near = NearLimits()
+        self._shared = SharedLimits(near, Backlog(limits.max_total_pending_bytes, near))
         wait = settings.sources.query_timeout_seconds
         self._triggers = TriggerRegistry(RegistryConfig(self._policy, limits.max_triggers, wait), self._directory)
         bounds = Limits(tokens=limits.max_tokens, depth=limits.max_depth, aliases=limits.max_aliases)
@@ -185,11 +184,13 @@ class Service:
             ui=service.ui,
             origins=frozenset(service.allowed_origins),
             max_connections=limits.max_connections,
+            max_per_address=limits.max_connections_per_address,
+            proxies=tuple(map(ip_network, service.trusted_proxies)),
             max_message_bytes=limits.max_message_bytes,
             ping=limits.ping_seconds,
             debug_open=service.debug_access == "any",
         )
-        services = Services(self._engine, self._open_connection, self.status, self.actors)
+        services = Services(self._engine, self._open_connection, self.status, self.actors, self._shared.near)
         self._server, self.port = listen(make_application(services, config), config, service.port, service.host)
 
     # What the web server is handed
@@ -199,11 +200,15 @@ class Service:
         config = ConnectionConfig(
             init_timeout=limits.init_timeout_seconds,
             ping=limits.ping_seconds,
+            idle=limits.idle_seconds,
+            operations_per_second=limits.operations_per_second,
+            operations_burst=limits.operations_burst,
+            max_pending_bytes=limits.max_pending_bytes,
             max_subscriptions=limits.max_subscriptions_per_connection,
             hold_rows=limits.outbox_rows,
             max_rows=limits.outbox_max_rows,
         )
-        ref = ConnectionActor.start(transport, info, self._engine, self._directory, config)
+        ref = ConnectionActor.start(transport, info, self._engine, self._directory, config, self._shared)
         transport.on_drained = partial(_drained, ref)
         if self._supervisor is not None:
             tell(self._supervisor, Adopt("connection", f"{next(self._connections)}", ref))

@@ -131,7 +131,7 @@ def test_more_merged_changes_than_are_kept_is_an_error() -> None:
     ]
     for change in changes[:100]:
         outbox.put(one, change)
-    with pytest.raises(OutboxOverflowError, match="101 merged changes wait for this client, more than the 100"):
+    with pytest.raises(OutboxOverflowError, match="101 merged changes wait, more than the 100"):
         outbox.put(one, changes[100])
 
 

@@ -25,8 +25,13 @@ CHUNK_BYTES = 256 * 1024
 """About how much is handed to the socket at a time."""
 
 
+CHANGE_BYTES, VALUE_BYTES = 250, 57
+"""What a change with its row takes in CPython, and a value of the row beyond its characters: a string's header, and
+its place in the tuple."""
+
+
 class OutboxOverflowError(Exception):
-    """The client is so far behind that even its merged changes do not fit."""
+    """The client is so far behind that what waits for it can't be kept; the text says so, to the client too."""
 
 
 @dataclass(slots=True)
@@ -89,6 +94,12 @@ def all_columns(row: Row) -> int:
     return (1 << len(row)) - 1
 
 
+def estimate(row: Row, before: int) -> int:
+    """A moving average of what a waiting change takes, with one more of them, whose row this is."""
+    size = CHANGE_BYTES + sum([VALUE_BYTES + len(value) for value in row if value is not None])
+    return (before * 7 + size) // 8 if before else size
+
+
 class Outbox:
     """See the module. `rows` counts the changes that wait, rows of snapshots not included (the cache holds those)."""
 
@@ -96,6 +107,7 @@ class Outbox:
         self._hold_rows = hold_rows
         self._max_rows = max_rows
         self.rows = 0
+        self._row_bytes = 0
         self._queue: deque[_Waiting] = deque()
         self._merged: dict[Subscription, Merged] = {}
         self._sending: _Sending | None = None
@@ -112,6 +124,11 @@ class Outbox:
         """Whether the client is so slow that its changes are merged."""
         return bool(self._merged)
 
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory what waits takes: as much as if nobody else held the same rows."""
+        return self.rows * self._row_bytes
+
     def start(self, subscription: Subscription, snapshot: SnapshotReader) -> None:
         """Send a snapshot; the subscription's changes wait behind it."""
         self._snapshots[subscription] = snapshot
@@ -119,6 +136,7 @@ class Outbox:
 
     def put(self, subscription: Subscription, changes: list[ViewChange]) -> None:
         """Changes that can't be sent at once. Raises OutboxOverflowError."""
+        self._row_bytes = estimate(changes[-1][2], self._row_bytes)
         place = self._held.get(subscription, self._merged.get(subscription))
         if isinstance(place, Merged):
             before = len(place.changes)
@@ -218,9 +236,7 @@ class Outbox:
                 merged.add(held)
         self._count()
         if self.rows > self._max_rows:
-            raise OutboxOverflowError(
-                f"{self.rows} merged changes wait for this client, more than the {self._max_rows} that are kept"
-            )
+            raise OutboxOverflowError(f"{self.rows} merged changes wait, more than the {self._max_rows} that are kept")
 
     def _count(self) -> None:
         self.rows = (
