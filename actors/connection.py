@@ -20,7 +20,7 @@ from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import Attach, Attached, Delivered, Detach, Refused
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.graphql.errors import UNAVAILABLE
-from tycostream.views import Delivery, Outbox, OutboxOverflowError, SnapshotReader, Subscription
+from tycostream.views import Delivery, OutboxOverflowError, SnapshotReader, Subscription
 from tycostream.views.delivery import in_order
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.envelope import TextFrames, text_frame
@@ -122,7 +122,7 @@ class ConnectionActor(LoopActor):
         self._protocol = make_protocol(info.protocol, self, self, config.ping)
         self._subscriptions: dict[str, Subscription] = {}
         self._queries: dict[str, asyncio.Task[None]] = {}
-        self._outbox = Outbox(hold_rows=config.hold_rows, max_rows=config.max_rows)
+        self._outbox = config.outbox()
         self._limits = ConnectionLimits(
             config,
             shared or SharedLimits(),
@@ -277,7 +277,7 @@ class ConnectionActor(LoopActor):
         if not self._closing:
             log.warning("connection from %s: too slow: %s", self._info.remote_address, why)
             self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {why}")
-            self._outbox = Outbox(hold_rows=self._config.hold_rows, max_rows=self._config.max_rows)
+            self._outbox = self._config.outbox()
 
     def _account(self) -> None:
         """Tell the limits what waits. Not called on the direct way: what the socket leaves of that counts from the next
@@ -324,6 +324,7 @@ class ConnectionActor(LoopActor):
             connection=self.actor_ref,
             operation_id=operation_id,
             derivation=plan.derivation,
+            slow=plan.slow or self._config.slow,
         )
         self._subscriptions[operation_id] = subscription
         if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):
@@ -403,11 +404,16 @@ class ConnectionActor(LoopActor):
             "protocol": self._info.protocol,
             "since": self._since,
             "subscriptions": [
-                {"id": one.operation_id, "source": one.source.name, "filter": one.filter.to_json()}
+                {
+                    "id": one.operation_id,
+                    "source": one.source.name,
+                    "filter": one.filter.to_json(),
+                    "on_slow": one.slow.name,
+                }
                 for one in self._subscriptions.values()
             ],
             "queries": len(self._queries),
-            "outbox_rows": self._outbox.rows,
+            "outbox_rows": self._outbox.rows + self._outbox.recent_rows,
             "merging": self._outbox.merging,
             "bytes_waiting": self._outbox.size,
             "bytes_pending": self._transport.pending,

@@ -9,6 +9,8 @@ from typing import Any
 from tycostream.graphql import RequestError
 from tycostream.graphql.errors import LIMIT_EXCEEDED, RATE_LIMITED
 from tycostream.limits import Backlog, NearLimits, OperationRate, Verdict
+from tycostream.views.outbox import Outbox
+from tycostream.views.pace import SlowPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,7 @@ class ConnectionConfig:
     """Limits of one connection; times in seconds. `ping` 0: no keep-alive messages; `idle` 0: it may be idle for ever.
 
     `operations_per_second` 0: as many as it likes, and otherwise `operations_burst` at once. `max_pending_bytes`: what
-    may wait of answers that a client asked for, behind something that it has not read yet.
+    may wait of answers that a client asked for, behind something that it has not read yet. The last four: see `Outbox`.
     """
 
     init_timeout: float = 3.0
@@ -28,6 +30,12 @@ class ConnectionConfig:
     max_pending_bytes: int = 16 * 1024 * 1024
     hold_rows: int = 10_000
     max_rows: int = 200_000
+    drop_rows: int = 1000
+    slow: SlowPolicy = SlowPolicy.CONFLATE
+
+    def outbox(self) -> Outbox:
+        """An empty outbox."""
+        return Outbox(hold_rows=self.hold_rows, max_rows=self.max_rows, drop_rows=self.drop_rows)
 
 
 @dataclass(frozen=True, slots=True)

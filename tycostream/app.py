@@ -43,6 +43,7 @@ from tycostream.model import Catalog, Row
 from tycostream.settings import Problem, Settings, SettingsError
 from tycostream.triggers import Courier, CourierConfig, Patience, Schedule, TargetPolicy
 from tycostream.views import RowCache
+from tycostream.views.pace import SlowPolicy
 from tycostream.web.application import Services, WebConfig, listen, make_application
 from tycostream.web.graphql_handler import Inbox
 from tycostream.web.health import ServiceStatus, SourceStatus
@@ -207,6 +208,8 @@ class Service:
             max_subscriptions=limits.max_subscriptions_per_connection,
             hold_rows=limits.outbox_rows,
             max_rows=limits.outbox_max_rows,
+            drop_rows=limits.outbox_drop_rows,
+            slow=SlowPolicy[limits.slow_consumer.upper()],
         )
         ref = ConnectionActor.start(transport, info, self._engine, self._directory, config, self._shared)
         transport.on_drained = partial(_drained, ref)

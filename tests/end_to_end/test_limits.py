@@ -10,6 +10,7 @@ from tornado.httpclient import HTTPClientError
 from tests.end_to_end.test_bad_input import QUERY, close_frame, frame, service_and_witness, shake_hands
 from tests.support.client import connected
 from tests.support.postgres import Database
+from tests.web.support import raw
 
 INIT = frame(b'{"type":"connection_init"}')
 
@@ -45,3 +46,15 @@ async def test_more_clients_of_one_address_than_allowed_are_refused(postgres: Da
         assert refused.value.code == 429
         trades = await client.subscribe(QUERY)
         await client.until(lambda: trades.rows)
+
+
+async def test_clients_behind_a_trusted_proxy_are_told_apart(postgres: Database, tmp_path: Path) -> None:
+    environ = {"MAX_CONNECTIONS_PER_ADDRESS": "1", "TRUSTED_PROXIES": "127.0.0.0/8"}
+    async with service_and_witness(postgres, tmp_path, **environ) as (service, _):
+        statuses = []
+        async with raw(service.port, upgraded=False) as one, raw(service.port, upgraded=False) as two:
+            for client, address in ((one, "192.0.2.1"), (two, "192.0.2.2")):
+                statuses.append((await client.handshake(X_Forwarded_For=address))[0])
+            async with raw(service.port, upgraded=False) as three:
+                statuses.append((await three.handshake(X_Forwarded_For="192.0.2.2"))[0])
+        assert statuses == [101, 101, 429]

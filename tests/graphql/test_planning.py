@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.graphql.examples import ROW, TRADES, engine
 from tycostream.graphql import PreparedQuery, RequestError, SubscriptionPlan
+from tycostream.views.pace import SlowPolicy
 
 ENGINE = engine()
 INVALID, PARSE, INPUT = "GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "BAD_USER_INPUT"
@@ -253,3 +254,19 @@ def test_any_text_is_planned_or_refused(query: str) -> None:
         ENGINE.prepare(query, None, None)
     except RequestError as error:
         orjson.dumps(error.errors)
+
+
+def test_what_becomes_of_slow_clients_is_no_part_of_the_selection() -> None:
+    plain = follow("subscription { trades { operation } }")
+    assert plain.slow is None
+    for policy in SlowPolicy:
+        plan = follow(f"subscription {{ trades(on_slow: {policy.name}) {{ operation }} }}")
+        assert plan.slow is policy
+        assert plan.selection is plain.selection
+        assert plan.filter == plain.filter
+    variable = "subscription ($p: SlowConsumerPolicy) { trades(on_slow: $p) { operation } }"
+    assert follow(variable, {"p": "DISCONNECT"}).slow is SlowPolicy.DISCONNECT
+    assert follow(variable, {"p": None}).slow is None
+    assert follow(variable).slow is None
+    (refusal,) = refusals("subscription { trades(on_slow: WAIT) { operation } }")
+    assert "Value 'WAIT' does not exist in 'SlowConsumerPolicy' enum" in str(refusal["message"])

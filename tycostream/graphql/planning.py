@@ -22,6 +22,7 @@ from tycostream.graphql.errors import BAD_USER_INPUT, refused
 from tycostream.graphql.fields import collect_fields, field_tree
 from tycostream.graphql.limits import Limits, check_roots
 from tycostream.graphql.ordering import parse_order, sort_key
+from tycostream.graphql.pace import slow_policy
 from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice, execute_query
 from tycostream.graphql.rendering import Selection
 from tycostream.graphql.rules import derivation_of, selected, where_filter
@@ -29,6 +30,7 @@ from tycostream.graphql.schema import build_schema, by_key_name
 from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
 from tycostream.views.derived import Derivation
+from tycostream.views.pace import SlowPolicy
 
 _MOST_ERRORS = 20
 
@@ -43,6 +45,8 @@ class SubscriptionPlan:
     response_key: str
     derivation: Derivation | None = None
     """Whose calculated fields the rows have that filter and selection see; None: the database's columns alone."""
+    slow: SlowPolicy | None = None
+    """None: what the service is set to."""
 
 
 class Engine:
@@ -112,7 +116,7 @@ class Engine:
         selection = self._selections.get((source, key, tree))
         if selection is None:
             selection = self._selections[source, key, tree] = Selection(source.extended, key, tree)
-        return SubscriptionPlan(source, condition, selection, key, derivation)
+        return SubscriptionPlan(source, condition, selection, key, derivation, slow_policy(arguments))
 
     def _plan_rows(
         self,

@@ -26,6 +26,7 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
+from tycostream.graphql.pace import PaceArguments
 from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
 from tycostream.views.rules import rules_argument
@@ -69,6 +70,7 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         description="Which way a column sorts.",
     )
     triggers = TriggerTypes()
+    pace = PaceArguments()
     queries: dict[str, GraphQLField] = {}
     mutations: dict[str, GraphQLField] = {}
     subscriptions: dict[str, GraphQLField] = {}
@@ -79,7 +81,7 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         rules = _rule_arguments(source, expression, enums)
         subscriptions[source.name] = GraphQLField(
             GraphQLNonNull(_update_type(source, row, row_operation)),
-            {"where": where, **rules},
+            {"where": where, **rules, **pace.subscription},
             description=_described(source, "Follow {}: its rows first, then every change as it happens."),
         )
         order = GraphQLArgument(

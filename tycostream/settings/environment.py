@@ -36,6 +36,7 @@ from tycostream.settings.variables import (
 LogLevel = Literal["error", "warn", "info", "debug", "verbose"]
 DebugAccess = Literal["loopback", "any"]
 SourceStart = Literal["lazy", "eager"]
+SlowConsumer = Literal["conflate", "drop_oldest", "disconnect"]
 
 _MILLISECONDS = whole_number(1, 86_400_000)
 _COUNT = whole_number(1, 1_000_000_000)
@@ -223,6 +224,18 @@ class Limits:
     )
     outbox_max_rows: int = variable(
         "OUTBOX_MAX_ROWS", "200000", _COUNT, "Merged changes held for a slow client before it is disconnected."
+    )
+    slow_consumer: SlowConsumer = variable(
+        "SLOW_CONSUMER",
+        "conflate",
+        one_of(SlowConsumer),
+        "What becomes of changes for a slow client whose subscription does not say: conflate, drop_oldest, disconnect.",
+    )
+    outbox_drop_rows: int = variable(
+        "OUTBOX_DROP_ROWS",
+        "1000",
+        _COUNT,
+        "Changes held for a slow subscription of drop_oldest before the oldest transactions are dropped.",
     )
     max_pending_bytes: int = variable(
         "MAX_PENDING_BYTES",

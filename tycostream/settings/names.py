@@ -13,6 +13,7 @@ MAX_NAME_BYTES = 63
 BUILT_IN_TYPES = frozenset(
     {
         *("Query", "Mutation", "Subscription", "RowOperation", "Trigger", "TriggerOnCreate", "order_by"),
+        "SlowConsumerPolicy",
         *("Int", "Float", "String", "Boolean", "ID"),
         *(
             f"{kind}Comparison"

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row, Source
 from tycostream.views.derived import Derivation
+from tycostream.views.pace import SlowPolicy
 
 ViewChange = tuple[Operation, Key, Row, int, int]
 """operation, key, row (the last one for a DELETE), changed columns as a bitmask, timestamp."""
@@ -51,6 +52,7 @@ class Subscription:
     operation_id: str
     derivation: Derivation | None = None
     """Whose calculated fields its rows have; None where it is told of the database's columns alone."""
+    slow: SlowPolicy = SlowPolicy.CONFLATE
 
 
 class Delivery:
@@ -87,6 +89,11 @@ def render_all(selection: Selection, changes: Sequence[ViewChange]) -> list[byte
     """The results of the changes, one each."""
     render = selection.render
     return [render(operation, row, changed, timestamp) for operation, _key, row, changed, timestamp in changes]
+
+
+def extended(payload: bytes, members: bytes) -> bytes:
+    """A result with GraphQL's `extensions`, of which `members` are the members in JSON."""
+    return b'%b,"extensions":{%b}}' % (payload[:-1], members)
 
 
 def in_order(deliveries: list[tuple[Subscription, Delivery]]) -> list[tuple[Subscription, Delivery]]:

@@ -2,7 +2,9 @@
 
 Changes wait in the order they came, as references to rows that the cache holds too. Once more wait than `hold_rows`,
 they are merged by key: a client that lags gives up seeing every step, and the grouping by transaction, but still ends
-in the right state. When even merged changes are more than `max_rows`, the connection can't be kept.
+in the right state. When even merged changes are more than `max_rows`, the connection can't be kept. Subscriptions that
+do not want that have their changes kept apart (`recent.py`): DROP_OLDEST the newest `drop_rows` of them, and DISCONNECT
+at most `hold_rows`, beyond which the connection can't be kept either.
 
 A new subscription's snapshot is read as the socket drains; changes that arrive meanwhile wait behind it.
 """
@@ -15,7 +17,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tycostream.model import Key, Operation, Row
-from tycostream.views.delivery import Subscription, ViewChange, render_all
+from tycostream.views.delivery import Subscription, ViewChange, extended, render_all
+from tycostream.views.pace import SlowPolicy
+from tycostream.views.recent import Recent
 from tycostream.views.snapshot import SnapshotReader
 
 CHUNK_ROWS = 500
@@ -101,23 +105,27 @@ def estimate(row: Row, before: int) -> int:
 
 
 class Outbox:
-    """See the module. `rows` counts the changes that wait, rows of snapshots not included (the cache holds those)."""
+    """See the module. `rows` counts the changes that wait, rows of snapshots not included (the cache holds those), and
+    `recent_rows` those that are kept apart."""
 
-    def __init__(self, *, hold_rows: int, max_rows: int) -> None:
+    def __init__(self, *, hold_rows: int, max_rows: int, drop_rows: int = 1000) -> None:
         self._hold_rows = hold_rows
         self._max_rows = max_rows
+        self._drop_rows = drop_rows
         self.rows = 0
+        self.recent_rows = 0
         self._row_bytes = 0
         self._queue: deque[_Waiting] = deque()
         self._merged: dict[Subscription, Merged] = {}
         self._sending: _Sending | None = None
         self._snapshots: dict[Subscription, SnapshotReader] = {}
         self._held: dict[Subscription, list[ViewChange] | Merged] = {}
+        self._recent: dict[Subscription, Recent] = {}
 
     @property
     def empty(self) -> bool:
         """Whether a new change may be sent at once."""
-        return not (self._queue or self._merged or self._snapshots)
+        return not (self._queue or self._merged or self._snapshots or self._recent)
 
     @property
     def merging(self) -> bool:
@@ -127,7 +135,7 @@ class Outbox:
     @property
     def size(self) -> int:
         """About how many bytes of memory what waits takes: as much as if nobody else held the same rows."""
-        return self.rows * self._row_bytes
+        return (self.rows + self.recent_rows) * self._row_bytes
 
     def start(self, subscription: Subscription, snapshot: SnapshotReader) -> None:
         """Send a snapshot; the subscription's changes wait behind it."""
@@ -137,6 +145,9 @@ class Outbox:
     def put(self, subscription: Subscription, changes: list[ViewChange]) -> None:
         """Changes that can't be sent at once. Raises OutboxOverflowError."""
         self._row_bytes = estimate(changes[-1][2], self._row_bytes)
+        if subscription.slow is not SlowPolicy.CONFLATE:
+            self._put_apart(subscription, changes)
+            return
         place = self._held.get(subscription, self._merged.get(subscription))
         if isinstance(place, Merged):
             before = len(place.changes)
@@ -151,11 +162,24 @@ class Outbox:
         if self.rows > self._hold_rows:
             self._merge_all()
 
+    def _put_apart(self, subscription: Subscription, changes: list[ViewChange]) -> None:
+        strict = subscription.slow is SlowPolicy.DISCONNECT
+        recent = self._recent.get(subscription)
+        if recent is None:
+            recent = self._recent[subscription] = Recent(self._hold_rows if strict else self._drop_rows)
+        before = recent.rows
+        recent.add(changes)
+        self.recent_rows += recent.rows - before
+        if strict and recent.dropped:
+            raise OutboxOverflowError(f"more than {self._hold_rows} changes wait that are not to be merged")
+
     def drop(self, subscription: Subscription) -> None:
         """The subscription has ended: nothing more for it."""
         self._snapshots.pop(subscription, None)
         self._held.pop(subscription, None)
         self._merged.pop(subscription, None)
+        if (recent := self._recent.pop(subscription, None)) is not None:
+            self.recent_rows -= recent.rows
         if self._sending is not None and self._sending.subscription is subscription:
             self._sending = None
         if any(waiting.subscription is subscription for waiting in self._queue):
@@ -172,6 +196,7 @@ class Outbox:
             size += len(parts[-1])
         if not self._queue:
             parts.append(self._take_merged())
+        parts.append(self._take_recent())
         parts.append(self._take_snapshot())
         return b"".join(parts)
 
@@ -209,6 +234,20 @@ class Outbox:
                 self._sending = _Sending(subscription, merged.settled(), len(merged.changes))
                 return True
         return False
+
+    def _take_recent(self) -> bytes:
+        subscription = next((one for one in self._recent if one not in self._snapshots), None)
+        if subscription is None:
+            return b""
+        recent = self._recent.pop(subscription)
+        changes, dropped = recent.take(CHUNK_ROWS)
+        self.recent_rows -= len(changes)
+        if recent.rows:
+            self._recent[subscription] = recent  # at the end: the others have their turn
+        payloads = render_all(subscription.selection, changes)
+        if dropped:
+            payloads[0] = extended(payloads[0], b'"dropped":%d' % dropped)
+        return subscription.envelope.wrap(payloads)
 
     def _take_snapshot(self) -> bytes:
         if not self._snapshots:
