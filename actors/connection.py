@@ -325,6 +325,7 @@ class ConnectionActor(LoopActor):
             operation_id=operation_id,
             derivation=plan.derivation,
             slow=plan.slow or self._config.slow,
+            rhythm=plan.rhythm,
         )
         self._subscriptions[operation_id] = subscription
         if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):

@@ -91,7 +91,7 @@ def test_triggers(schema: GraphQLSchema) -> None:
 
 
 def test_every_name_that_a_source_takes_is_reserved(schema: GraphQLSchema) -> None:
-    roots = {"query": schema.query_type, "mutation": schema.mutation_type}
+    roots = {"query": schema.query_type, "mutation": schema.mutation_type, "subscription": schema.subscription_type}
     taken = {("type", name) for name in schema.type_map if not name.startswith("__")}
     for kind, root in roots.items():
         assert root is not None

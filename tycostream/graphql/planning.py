@@ -22,15 +22,16 @@ from tycostream.graphql.errors import BAD_USER_INPUT, refused
 from tycostream.graphql.fields import collect_fields, field_tree
 from tycostream.graphql.limits import Limits, check_roots
 from tycostream.graphql.ordering import parse_order, sort_key
-from tycostream.graphql.pace import slow_policy
+from tycostream.graphql.pace import batch_name, batches, rhythm, slow_policy
 from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice, execute_query
 from tycostream.graphql.rendering import Selection
 from tycostream.graphql.rules import derivation_of, selected, where_filter
 from tycostream.graphql.schema import build_schema, by_key_name
 from tycostream.graphql.triggers import TriggerService
 from tycostream.model import Catalog, Source
+from tycostream.views.batches import Batches
 from tycostream.views.derived import Derivation
-from tycostream.views.pace import SlowPolicy
+from tycostream.views.pace import Rhythm, SlowPolicy
 
 _MOST_ERRORS = 20
 
@@ -41,12 +42,14 @@ class SubscriptionPlan:
 
     source: Source
     filter: Filter
-    selection: Selection
+    selection: Selection | Batches
     response_key: str
     derivation: Derivation | None = None
     """Whose calculated fields the rows have that filter and selection see; None: the database's columns alone."""
     slow: SlowPolicy | None = None
     """None: what the service is set to."""
+    rhythm: Rhythm | None = None
+    """None: every change is told at once."""
 
 
 class Engine:
@@ -57,6 +60,7 @@ class Engine:
     ) -> None:
         self.schema = build_schema(catalog)
         self._sources = catalog.sources
+        self._batched = {batch_name(source): source for source in catalog.sources.values()}
         self._by_key = {by_key_name(source): source for source in catalog.sources.values()}
         self._limits = limits
         self._rows = rows
@@ -105,7 +109,9 @@ class Engine:
     def _plan_subscription(
         self, document: Document, key: str, nodes: list[FieldNode], values: VariableValues
     ) -> SubscriptionPlan:
-        source = self._sources[nodes[0].name.value]
+        name = nodes[0].name.value
+        batched = self._batched.get(name)
+        source = batched or self._sources[name]
         arguments = self._arguments("Subscription", nodes[0], values)
         tree = field_tree(document, nodes, (f"{source.name}Update", source.name), values)
         condition = where_filter(source, nodes[0], arguments.get("where"))
@@ -116,7 +122,11 @@ class Engine:
         selection = self._selections.get((source, key, tree))
         if selection is None:
             selection = self._selections[source, key, tree] = Selection(source.extended, key, tree)
-        return SubscriptionPlan(source, condition, selection, key, derivation, slow_policy(arguments))
+        slow = slow_policy(arguments)
+        if batched is None:
+            return SubscriptionPlan(source, condition, selection, key, derivation, slow, rhythm(nodes[0], arguments))
+        several, when = batches(nodes[0], arguments, selection)
+        return SubscriptionPlan(source, condition, several, key, derivation, slow, when)
 
     def _plan_rows(
         self,

@@ -26,7 +26,7 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
-from tycostream.graphql.pace import PaceArguments
+from tycostream.graphql.pace import PaceArguments, batch_name
 from tycostream.graphql.triggers import TriggerTypes
 from tycostream.model import Catalog, Column, ColumnType, Operation, Source
 from tycostream.views.rules import rules_argument
@@ -79,10 +79,16 @@ def build_schema(catalog: Catalog) -> GraphQLSchema:
         expression = _expression_type(source, comparisons)
         where = GraphQLArgument(expression, description="Only rows for which this is true.")
         rules = _rule_arguments(source, expression, enums)
+        update = GraphQLNonNull(_update_type(source, row, row_operation))
         subscriptions[source.name] = GraphQLField(
-            GraphQLNonNull(_update_type(source, row, row_operation)),
+            update,
             {"where": where, **rules, **pace.subscription},
             description=_described(source, "Follow {}: its rows first, then every change as it happens."),
+        )
+        subscriptions[batch_name(source)] = GraphQLField(
+            GraphQLNonNull(GraphQLList(update)),
+            {"where": where, **rules, **pace.batch},
+            description=_described(source, "Follow {}, many changes to a message."),
         )
         order = GraphQLArgument(
             GraphQLList(GraphQLNonNull(_order_type(source, order_by))),

@@ -54,6 +54,8 @@ def source_names(name: str, calculated: Iterable[str] = ()) -> Iterator[tuple[st
         yield "type", name + suffix
     for field in calculated:
         yield "type", rule_name(name, field)
+    for suffix in ("", "_batch"):
+        yield "subscription", name + suffix
     for suffix in ("", "_by_pk", "_trigger", "_triggers"):
         yield "query", name + suffix
     for prefix in ("create_", "delete_", "enable_", "disable_", "test_"):

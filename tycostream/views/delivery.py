@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row, Source
+from tycostream.views.batches import Batches
 from tycostream.views.derived import Derivation
-from tycostream.views.pace import SlowPolicy
+from tycostream.views.pace import Rhythm, SlowPolicy
 
 ViewChange = tuple[Operation, Key, Row, int, int]
 """operation, key, row (the last one for a DELETE), changed columns as a bitmask, timestamp."""
@@ -53,6 +54,8 @@ class Subscription:
     derivation: Derivation | None = None
     """Whose calculated fields its rows have; None where it is told of the database's columns alone."""
     slow: SlowPolicy = SlowPolicy.CONFLATE
+    rhythm: Rhythm | None = None
+    """None: every change is told at once, in a message of its own."""
 
 
 class Delivery:
@@ -79,32 +82,36 @@ class Delivery:
         return wrapped
 
     def payloads(self) -> list[bytes]:
-        """The rendered changes, one each."""
+        """The rendered changes; see `render_all`."""
         if self._payloads is None:
             self._payloads = render_all(self.selection, self.changes)
         return self._payloads
 
 
 def render_all(selection: Selection, changes: Sequence[ViewChange]) -> list[bytes]:
-    """The results of the changes, one each."""
+    """The results of the changes, one each; or, where they come in batches, as few as can be."""
+    if selection.__class__ is Batches:
+        return selection.messages(changes)
     render = selection.render
     return [render(operation, row, changed, timestamp) for operation, _key, row, changed, timestamp in changes]
 
 
-def extended(payload: bytes, members: bytes) -> bytes:
-    """A result with GraphQL's `extensions`, of which `members` are the members in JSON."""
-    return b'%b,"extensions":{%b}}' % (payload[:-1], members)
-
-
 def in_order(deliveries: list[tuple[Subscription, Delivery]]) -> list[tuple[Subscription, Delivery]]:
     """Deliveries of one source to several subscriptions of a connection, cut so that each gets a timestamp's changes
-    before any gets the next one's."""
+    before any gets the next one's. A batch is not cut."""
     if len(deliveries) == 1 or len({change[4] for _, part in deliveries for change in part.changes}) == 1:
         return deliveries
     pieces = [
-        (timestamp, subscription, Delivery(part.selection, list(changes)))
+        (timestamp, subscription, Delivery(part.selection, changes))
         for subscription, part in deliveries
-        for timestamp, changes in groupby(part.changes, key=itemgetter(4))
+        for timestamp, changes in _pieces(part)
     ]
     pieces.sort(key=itemgetter(0))
     return [(subscription, piece) for _timestamp, subscription, piece in pieces]
+
+
+def _pieces(delivery: Delivery) -> list[tuple[int, list[ViewChange]]]:
+    changes = delivery.changes
+    if delivery.selection.__class__ is Batches:
+        return [(changes[-1][4], changes)]
+    return [(timestamp, list(piece)) for timestamp, piece in groupby(changes, key=itemgetter(4))]

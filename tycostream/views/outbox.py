@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tycostream.model import Key, Operation, Row
-from tycostream.views.delivery import Subscription, ViewChange, extended, render_all
+from tycostream.views.batches import Batches, GatheringReader, extensions
+from tycostream.views.delivery import Subscription, ViewChange, render_all
 from tycostream.views.pace import SlowPolicy
 from tycostream.views.recent import Recent
 from tycostream.views.snapshot import SnapshotReader
@@ -118,7 +119,7 @@ class Outbox:
         self._queue: deque[_Waiting] = deque()
         self._merged: dict[Subscription, Merged] = {}
         self._sending: _Sending | None = None
-        self._snapshots: dict[Subscription, SnapshotReader] = {}
+        self._snapshots: dict[Subscription, SnapshotReader | GatheringReader] = {}
         self._held: dict[Subscription, list[ViewChange] | Merged] = {}
         self._recent: dict[Subscription, Recent] = {}
 
@@ -139,7 +140,8 @@ class Outbox:
 
     def start(self, subscription: Subscription, snapshot: SnapshotReader) -> None:
         """Send a snapshot; the subscription's changes wait behind it."""
-        self._snapshots[subscription] = snapshot
+        batches = _batches(subscription)
+        self._snapshots[subscription] = GatheringReader(snapshot, batches.rows) if batches else snapshot
         self._held[subscription] = []
 
     def put(self, subscription: Subscription, changes: list[ViewChange]) -> None:
@@ -203,26 +205,29 @@ class Outbox:
     def _take_queued(self) -> bytes:
         waiting = self._queue[0]
         start = waiting.sent
-        changes = waiting.changes[start : start + CHUNK_ROWS]
+        batches = _batches(waiting.subscription)
+        end, more = batches.cut(waiting.changes, start) if batches else (start + CHUNK_ROWS, False)
+        changes = waiting.changes[start:end]
         waiting.sent = start + len(changes)
         if waiting.sent >= len(waiting.changes):
             self._queue.popleft()
         self.rows -= len(changes)
-        return _wrap(waiting.subscription, changes)
+        return _wrap(waiting.subscription, changes, more=more)
 
     def _take_merged(self) -> bytes:
         if self._sending is None and not self._next_merged():
             return b""
         sending = self._sending
         assert sending is not None
-        changes = list(islice(sending.rest, CHUNK_ROWS))
+        batches = _batches(sending.subscription)
+        changes = list(islice(sending.rest, batches.rows if batches else CHUNK_ROWS))
         sending.left -= len(changes)
         self.rows -= len(changes)
         if sending.left <= 0:
             self._sending = None
             if not self._merged[sending.subscription].changes:
                 del self._merged[sending.subscription]
-        return _wrap(sending.subscription, changes)
+        return _wrap(sending.subscription, changes, more=sending.left > 0)
 
     def _next_merged(self) -> bool:
         while self._merged:
@@ -240,14 +245,12 @@ class Outbox:
         if subscription is None:
             return b""
         recent = self._recent.pop(subscription)
-        changes, dropped = recent.take(CHUNK_ROWS)
+        batches = _batches(subscription)
+        changes, dropped = recent.take(batches.rows, whole=True) if batches else recent.take(CHUNK_ROWS)
         self.recent_rows -= len(changes)
         if recent.rows:
             self._recent[subscription] = recent  # at the end: the others have their turn
-        payloads = render_all(subscription.selection, changes)
-        if dropped:
-            payloads[0] = extended(payloads[0], b'"dropped":%d' % dropped)
-        return subscription.envelope.wrap(payloads)
+        return _wrap(subscription, changes, more=recent.begun, dropped=dropped)
 
     def _take_snapshot(self) -> bytes:
         if not self._snapshots:
@@ -257,13 +260,13 @@ class Outbox:
         del self._snapshots[subscription]
         if not snapshot.done:
             self._snapshots[subscription] = snapshot  # at the end: the others have their turn
-            return _wrap(subscription, changes)
+            return _wrap(subscription, changes, more=True)
         held = self._held.pop(subscription)
         if isinstance(held, Merged):
             self._merged[subscription] = held
         elif held:
             self._queue.append(_Waiting(subscription, held))
-        return _wrap(subscription, changes)
+        return _wrap(subscription, changes, last=True)
 
     def _merge_all(self) -> None:
         for waiting in self._queue:
@@ -286,5 +289,28 @@ class Outbox:
         )
 
 
-def _wrap(subscription: Subscription, changes: list[ViewChange]) -> bytes:
-    return subscription.envelope.wrap(render_all(subscription.selection, changes)) if changes else b""
+def _batches(subscription: Subscription) -> Batches | None:
+    selection = subscription.selection
+    return selection if isinstance(selection, Batches) else None
+
+
+def _wrap(
+    subscription: Subscription,
+    changes: list[ViewChange],
+    *,
+    more: bool = False,
+    last: bool = False,
+    dropped: int = 0,
+) -> bytes:
+    """Changes as messages; of a batch they are one. `more`: their last timestamp goes on. `last`: a snapshot ends,
+    which the reader of batches is told even where no row is left. `dropped`: so many changes are missing before."""
+    batches = _batches(subscription)
+    if not changes and not (last and batches):
+        return b""
+    if batches is None:
+        payloads = render_all(subscription.selection, changes)
+        if dropped:
+            payloads[0] = b"%b%b}" % (payloads[0][:-1], extensions(dropped=dropped))
+    else:
+        payloads = [batches.message(changes, more=more, dropped=dropped)]
+    return subscription.envelope.wrap(payloads)

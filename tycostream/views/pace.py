@@ -1,8 +1,9 @@
-"""How a subscription is told of changes: what becomes of them while its client is slow."""
+"""How a subscription is told of changes: in which rhythm, and what becomes of them while its client is slow."""
 
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 
 class SlowPolicy(enum.Enum):
@@ -17,3 +18,15 @@ class SlowPolicy(enum.Enum):
         "changes that were: the client sees every step of what is recent, and may have rows that are not so any more."
     )
     DISCONNECT = "The connection is closed with 1013: the client sees every step or none."
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Changes are gathered for `wait` seconds at most and then told together.
+
+    `rows` 0: those of the same row are merged meanwhile. Otherwise each is told, in messages of so many at most, and so
+    many are not waited with.
+    """
+
+    wait: float
+    rows: int = 0

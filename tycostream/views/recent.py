@@ -39,14 +39,22 @@ class Recent:
             self.rows -= len(oldest)
             self.dropped += len(oldest)
 
-    def take(self, count: int) -> tuple[list[ViewChange], int]:
-        """The next changes, so many at most, and how many were dropped before them."""
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a transaction has been taken, and another has not."""
+        return self._sent < len(self._begun)
+
+    def take(self, count: int, *, whole: bool = False) -> tuple[list[ViewChange], int]:
+        """The next changes, so many at most, and how many were dropped before them. `whole`: no transaction is begun
+        that would have room in a piece of its own, and has none in this one."""
         taken: list[ViewChange] = []
         while len(taken) < count:
             if self._sent >= len(self._begun):
                 if not self._transactions:
                     self._begun = []
                     self._sent = 0
+                    break
+                if whole and taken and len(self._transactions[0]) > count - len(taken):
                     break
                 self._begun = self._transactions.popleft()
                 self._sent = 0
