@@ -15,14 +15,16 @@ from tests.actors.support import Listener, ScriptedDriver, World, subscription, 
 from tests.actors.test_connection import connection, words
 from tests.support.client import Words
 from tycostream.model import Changes
-from tycostream.views import Subscription
+from tycostream.views import Subscription, Views
 from tycostream.views.pace import Rhythm
 from tycostream.views.windows import GRID_SECONDS, window_end
 
 __all__ = ["words"]  # the fixture
 
 ROWS = [(str(number), "X", "0") for number in range(4)]
-LONG = Rhythm(30.0)
+LONG = Rhythm(1e9)
+"""Its windows do not end while a test runs."""
+
 SHORT = Rhythm(0.02)
 
 
@@ -118,12 +120,27 @@ async def test_a_window_that_is_open_outlives_a_crash_of_its_source() -> None:
         await until(lambda: listener.clients[one].rows == made.memory.cache.rows)
 
 
+def test_what_is_taken_back_before_it_is_settled_never_gets_into_a_window() -> None:
+    views = Views()
+    views.add(follower(None, LONG))
+    views.route([("0", None, ("0", "X", "1"), 0)], 2)
+    assert list(views.flush()) == []
+    views.discard()
+    views.settle()
+    assert not views.windows
+    views.route([("0", None, ("0", "X", "2"), 0)], 2)
+    assert list(views.flush()) == []
+    views.settle()
+    ((_, delivery),) = views.flush_windows(float("inf"))
+    assert [change[2] for change in delivery.changes] == [("0", "X", "2")]
+
+
 async def test_a_source_has_one_timer_for_all_windows() -> None:
     async with world() as made:
         driver = await started(made)
         ref, listener = made.listener()
         for number in range(50):
-            rhythm = Rhythm(20.0 + number % 3)
+            rhythm = Rhythm(1e9 + number % 3)
             await attached(made, listener, follower(ref, rhythm, {"id": {"_lt": 100 + number}}))
         await applied(made, driver, 2, 5)
         source = made.source._actor_weakref()
