@@ -101,5 +101,5 @@ def test_a_code_that_is_not_in_the_table_can_not_be_taken() -> None:
 
 def test_the_page_is_written_from_the_table() -> None:
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    assert page == generator().render_errors(), "run: python docs/generate.py"
+    assert page == generator().errors(), "run: python docs/generate.py"
     assert re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE) == list(FAILURES)

@@ -28,7 +28,7 @@ _FINAL = frozenset({1002, 4400, 4401, 4403, 4406, 4409, 4429, 4500})
 
 _INTROSPECTION = """
 query Shape($source: String!) {
-  __schema { subscriptionType { fields { name } } }
+  __schema { subscriptionType { fields { name type { ofType { name } } } } }
   __type(name: $source) { fields { name type { kind name ofType { kind name } } } }
 }
 """
@@ -84,7 +84,8 @@ class Client:
         async with aclosing(self._results(payload)) as results:
             data = await anext(results)
         followed = data["__schema"]["subscriptionType"]
-        sources = [field["name"] for field in followed["fields"]] if followed else []
+        told = followed["fields"] if followed else []  # other fields tell of many changes at once, or of no rows
+        sources = [one["name"] for one in told if one["type"]["ofType"]["name"] == f"{one['name']}Update"]
         if source not in sources:
             hint = did_you_mean(source, sources) or f"; there are {', '.join(sources)}"
             raise RefusedError([f"there is no source {source}{hint}"])
