@@ -159,3 +159,18 @@ def test_a_batch_is_not_cut_where_another_subscription_is_told_beside_it() -> No
     assert [(one, [change[4] for change in part.changes]) for one, part in told] == [
         (plain, [1]), (plain, [2]), (batch, [1, 2, 3]), (plain, [3]),
     ]  # fmt: skip
+
+
+def test_news_are_told_beside_what_else_the_first_message_says() -> None:
+    delivery = Delivery(batches(2), changes(3))
+    delivery.news = b'{"a":1}'
+    assert [json.loads(one).get("extensions") for one in delivery.payloads()] == [{"incomplete": True, "a": 1}, None]
+    outbox = Outbox(hold_rows=10, max_rows=100, drop_rows=1)
+    one = follower(2, SlowPolicy.DROP_OLDEST)
+    one.news = b'{"a":1}'
+    for first in (1, 2, 3):
+        outbox.put(one, changes(1, first=first))
+    outbox.put(one, changes(3, first=4))
+    assert [message.get("extensions") for message in taken(outbox)] == [
+        {"incomplete": True, "dropped": 3, "a": 1}, None
+    ]  # fmt: skip

@@ -31,7 +31,9 @@ class Names:
         usual = relation.schema in (None, "public")
         wanted = relation.name if usual else f"{relation.schema}_{relation.name}"
         name = next(
-            name for name in _near(wanted) if not any(clashes(self.enums, dict.fromkeys([*self.sources, name], ())))
+            name
+            for name in _near(wanted)
+            if name not in self.sources and not any(clashes(self.enums, dict.fromkeys([*self.sources, name], ())))
         )
         self.sources.append(name)
         return name
