@@ -15,12 +15,13 @@ from typing import Any
 
 from pykka import ActorRef
 
+from actors.connection_limits import ConnectionConfig, ConnectionLimits, FloodError, SharedLimits
 from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import Attach, Attached, Delivered, Detach, Refused, interrupted, place_of
 from tycostream.errors import known
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
-from tycostream.graphql.errors import LIMIT_EXCEEDED, UNAVAILABLE
-from tycostream.views import Beginning, Delivery, Outbox, OutboxOverflowError, Subscription
+from tycostream.graphql.errors import UNAVAILABLE
+from tycostream.views import Beginning, Delivery, OutboxOverflowError, Subscription
 from tycostream.views.delivery import in_order
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.envelope import TextFrames, text_frame
@@ -33,21 +34,7 @@ log = logging.getLogger("tycostream.connection")
 DIRECT_ROWS = 5000
 """Changes that are sent at once; a larger transaction goes through the outbox, piece by piece."""
 
-SLOW = known("TRY_AGAIN_LATER")
-
-MAX_PENDING_BYTES = 16 * 1024 * 1024
-"""What may wait of answers that a client asked for, behind something that it has not read yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionConfig:
-    """Limits of one connection; times in seconds. `ping` 0: no keep-alive messages."""
-
-    init_timeout: float = 3.0
-    ping: float = 12.0
-    max_subscriptions: int = 1000
-    hold_rows: int = 10_000
-    max_rows: int = 200_000
+SLOW, FLOOD = known("TRY_AGAIN_LATER"), known("POLICY_VIOLATION")
 
 
 # Messages
@@ -89,6 +76,16 @@ class KeepAliveDue:
 
 
 @dataclass(frozen=True, slots=True)
+class IdleDue:
+    """The client may have been idle for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogFull:
+    """Too much waits for all clients together, and most of it for this one."""
+
+
+@dataclass(frozen=True, slots=True)
 class QueryAnswered:
     """A query's result."""
 
@@ -117,6 +114,7 @@ class ConnectionActor(LoopActor):
         engine: Engine,
         directory: Mapping[tuple[str, str], ActorRef[Any]],
         config: ConnectionConfig,
+        shared: SharedLimits | None = None,
     ) -> None:
         super().__init__()
         self._transport = transport
@@ -127,12 +125,20 @@ class ConnectionActor(LoopActor):
         self._protocol = make_protocol(info.protocol, self, self, config.ping)
         self._subscriptions: dict[str, Subscription] = {}
         self._queries: dict[str, asyncio.Task[None]] = {}
-        self._outbox = Outbox(hold_rows=config.hold_rows, max_rows=config.max_rows)
+        self._outbox = config.outbox()
+        self._limits = ConnectionLimits(
+            config,
+            shared or SharedLimits(),
+            info.remote_address,
+            self.dispatcher.loop.time,
+            lambda: _told(self.actor_ref, BacklogFull()),
+        )
         self._more_to_send = False
         self._waiting_bytes = 0
         self._closing = False
         self._init_timer: asyncio.TimerHandle | None = None
         self._keep_alive_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._since = time.time()
 
     # Life
@@ -142,9 +148,12 @@ class ConnectionActor(LoopActor):
             self._config.init_timeout, lambda: tell(self.actor_ref, InitTimedOut())
         )
         self._await_keep_alive()
+        if self._config.idle:
+            self._await_idle(self._config.idle)
 
     def on_stop(self) -> None:
-        for timer in (self._init_timer, self._keep_alive_timer):
+        self._limits.close()
+        for timer in (self._init_timer, self._keep_alive_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
         for query in self._queries.values():
@@ -201,6 +210,7 @@ class ConnectionActor(LoopActor):
     def _on_answer(self, message: QueryAnswered) -> None:
         if self._queries.get(message.operation_id) is message.run:
             del self._queries[message.operation_id]
+            self._limits.active()
             self._protocol.send_next(message.operation_id, message.result)
             self._protocol.send_complete(message.operation_id)
 
@@ -222,6 +232,22 @@ class ConnectionActor(LoopActor):
                 seconds, lambda: tell(self.actor_ref, KeepAliveDue())
             )
 
+    @handles(IdleDue)
+    def _on_idle_due(self, _message: IdleDue) -> None:
+        busy = bool(self._subscriptions or self._queries)
+        left = self._config.idle if busy else self._limits.idle_left()
+        if left > 0:
+            self._await_idle(left)
+        else:
+            self.close(CloseCode.NORMAL, f"idle: no operation for {self._config.idle:g} s")
+
+    def _await_idle(self, seconds: float) -> None:
+        self._idle_timer = self.dispatcher.loop.call_later(seconds, lambda: _told(self.actor_ref, IdleDue()))
+
+    @handles(BacklogFull)
+    def _on_backlog_full(self, _message: BacklogFull) -> None:
+        self._give_up("more waits for all clients than is kept, most of it for this one")
+
     @handles(SocketClosed)
     def _on_socket_closed(self, _message: SocketClosed) -> None:
         self._closing = True
@@ -238,9 +264,10 @@ class ConnectionActor(LoopActor):
         frame = text_frame(text.encode())
         self._waiting_bytes = self._waiting_bytes + len(frame) if self._transport.pending else 0
         self._transport.send(frame)
-        if self._waiting_bytes > MAX_PENDING_BYTES:
-            log.warning("connection from %s: it does not read what it asks for [%s]", self._info.remote_address, SLOW)
-            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: answers are not being read")
+        if self._transport.pending:
+            self._account()
+            if self._limits.answers_wait(self._waiting_bytes):
+                self._give_up("answers are not being read")
 
     def close(self, code: CloseCode, reason: str | None = None) -> None:
         """Close the socket after what has been handed to it."""
@@ -248,16 +275,32 @@ class ConnectionActor(LoopActor):
             self._closing = True
             self._transport.close(code, reason if reason is not None else code.reason)
 
+    def _give_up(self, why: str) -> None:
+        """The client is too slow: close it, and keep nothing for it."""
+        if not self._closing:
+            log.warning("connection from %s: too slow: %s [%s]", self._info.remote_address, why, SLOW)
+            self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {why}")
+            self._outbox = self._config.outbox()
+
+    def _account(self) -> None:
+        """Tell the limits what waits. Not called on the direct way: what the socket leaves of that counts from the next
+        change on, and is shared with all who are sent the same."""
+        outbox = self._outbox
+        self._limits.waits(outbox.rows, outbox.size + self._transport.pending)
+
     # Operations
 
     def start_operation(self, operation_id: str, request: Request) -> None:
         """The client starts an operation."""
         try:
-            if len(self._subscriptions) + len(self._queries) >= self._config.max_subscriptions:
-                raise RequestError([too_many_operations(self._config.max_subscriptions)])
+            self._limits.admit(len(self._subscriptions) + len(self._queries))
             plan = self._engine.prepare(request.query, request.operation_name, request.variables)
         except RequestError as error:
             self._protocol.send_error(operation_id, error.errors)
+            return
+        except FloodError as error:
+            log.warning("connection from %s: %s [%s]", self._info.remote_address, error, FLOOD)
+            self.close(CloseCode.POLICY_VIOLATION, str(error))
             return
         if isinstance(plan, SubscriptionPlan):
             self._subscribe(operation_id, plan)
@@ -266,6 +309,7 @@ class ConnectionActor(LoopActor):
 
     def stop_operation(self, operation_id: str) -> None:
         """The client has had enough."""
+        self._limits.active()
         subscription = self._subscriptions.pop(operation_id, None)
         if subscription is not None:
             self._outbox.drop(subscription)
@@ -287,6 +331,8 @@ class ConnectionActor(LoopActor):
             marked=plan.marked,
             resume=plan.resume,
             mark_end=plan.mark_end,
+            slow=plan.slow or self._config.slow,
+            rhythm=plan.rhythm,
         )
         self._subscriptions[operation_id] = subscription
         if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):
@@ -301,6 +347,7 @@ class ConnectionActor(LoopActor):
             return False
         del self._subscriptions[subscription.operation_id]
         self._outbox.drop(subscription)
+        self._limits.active()
         return True
 
     def _tell_source(self, subscription: Subscription, message: Attach | Detach) -> bool:
@@ -335,8 +382,7 @@ class ConnectionActor(LoopActor):
                 subscription.news = delivery.news or subscription.news
                 self._outbox.put(subscription, delivery.changes)
         except OutboxOverflowError as error:
-            log.warning("connection from %s: %s [%s]", self._info.remote_address, error, SLOW)
-            self.close(CloseCode.TRY_AGAIN_LATER, "too slow: more changes wait than are kept")
+            self._give_up(str(error))
             return
         self._pump()
 
@@ -346,6 +392,10 @@ class ConnectionActor(LoopActor):
 
     def _pump(self) -> None:
         """Send a piece of what waits, if the socket is free. The next piece comes after others have had their turn."""
+        self._send_piece()
+        self._account()
+
+    def _send_piece(self) -> None:
         if self._closing or self._transport.pending or self._outbox.empty:
             return
         data = self._outbox.take()
@@ -362,12 +412,18 @@ class ConnectionActor(LoopActor):
             "protocol": self._info.protocol,
             "since": self._since,
             "subscriptions": [
-                {"id": one.operation_id, "source": one.source.name, "filter": one.filter.to_json()}
+                {
+                    "id": one.operation_id,
+                    "source": one.source.name,
+                    "filter": one.filter.to_json(),
+                    "on_slow": one.slow.name,
+                }
                 for one in self._subscriptions.values()
             ],
             "queries": len(self._queries),
-            "outbox_rows": self._outbox.rows,
+            "outbox_rows": self._outbox.rows + self._outbox.recent_rows,
             "merging": self._outbox.merging,
+            "bytes_waiting": self._outbox.size,
             "bytes_pending": self._transport.pending,
             "bytes_sent": self._transport.bytes_sent,
         }
@@ -378,9 +434,5 @@ def unavailable(text: str, code: str = UNAVAILABLE) -> dict[str, Any]:
     return {"message": text, "extensions": {"code": code}}
 
 
-def too_many_operations(limit: int) -> dict[str, Any]:
-    """A GraphQL error: the connection runs as many operations as it may."""
-    return {
-        "message": f"this connection already runs {limit} operations, the most that one may",
-        "extensions": {"code": LIMIT_EXCEEDED},
-    }
+def _told(ref: ActorRef[Any], message: object) -> None:
+    tell(ref, message)

@@ -40,6 +40,7 @@ from actors.source_messages import (
     StartWatch,
     State,
     StopWatch,
+    WindowsDue,
 )
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
@@ -64,8 +65,11 @@ from tycostream.triggers.watches import Watch
 from tycostream.turns import Turns
 from tycostream.views import Delivery, Delta, Derivation, Derived, Reload, Subscription
 from tycostream.views.delivery import OnUnavailable
+from tycostream.views.views import Group
 
 log = logging.getLogger("tycostream.source")
+
+ByConnection = dict[ActorRef[Any], list[tuple[Subscription, Delivery]]]
 
 SLICE_ROWS = 2000
 """Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
@@ -124,6 +128,8 @@ class SourceActor(LoopActor):
         """Whom to tell that their first rows have been looked at."""
         self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: asyncio.TimerHandle | None = None
+        self._window_timer: asyncio.TimerHandle | None = None
+        self._window_at = 0.0
         self._announced = State.IDLE
         """The state that those who follow have heard of, or will with their next change."""
         self._changes = 0
@@ -160,6 +166,9 @@ class SourceActor(LoopActor):
 
     def after_turn(self) -> None:
         self._flush()
+        due = self._memory.windows_due
+        if due is not None:
+            self._end_windows(due)
 
     # Subscriptions
 
@@ -208,6 +217,8 @@ class SourceActor(LoopActor):
         self._memory.start_audience(derived)
 
     def _admit(self, subscription: Subscription, timestamp: int) -> None:
+        if subscription.rhythm is not None:
+            self._tell_connections(_by_connection(self._memory.flush_window(subscription)))
         reader = self._memory.beginning(subscription, timestamp)
         self._memory.add(subscription)
         if not tell(subscription.connection, Attached(subscription, reader)):
@@ -444,22 +455,41 @@ class SourceActor(LoopActor):
 
     def _flush(self) -> None:
         """Tell every connection once of all that its subscriptions have to hear."""
-        by_connection: dict[ActorRef[Any], list[tuple[Subscription, Delivery]]] = {}
-        for group, delivery in self._memory.flush():
-            for subscription in group.subscriptions:
-                told = by_connection.get(subscription.connection)
-                if told is None:
-                    by_connection[subscription.connection] = [(subscription, delivery)]
-                else:
-                    told.append((subscription, delivery))
+        by_connection = _by_connection(self._memory.flush())
         woken = list(self._memory.flush_watches())
         self._memory.delivered()
         for watch in woken:
             tell(watch.receiver, CrossingsWait())
+        self._tell_connections(by_connection)
+
+    def _tell_connections(self, by_connection: ByConnection) -> None:
         for connection, deliveries in by_connection.items():
             if not tell(connection, Delivered(deliveries)):
                 for subscription, _delivery in deliveries:
                     self._detach(Detach(subscription))
+
+    # Rhythm
+
+    def _end_windows(self, due: float) -> None:
+        """Tell what has been gathered in windows that have ended, and wake up for the next."""
+        now = time.monotonic()
+        if due <= now:
+            self._tell_connections(_by_connection(self._memory.flush_windows(now)))
+            later = self._memory.windows_due
+            if later is None:
+                return
+            due = later
+        if self._window_timer is not None and self._window_at > due:
+            self._window_timer.cancel()
+            self._timers.discard(self._window_timer)
+            self._window_timer = None
+        if self._window_timer is None:
+            self._window_at = due
+            self._window_timer = self._later(due - now, WindowsDue())
+
+    @handles(WindowsDue)
+    def _on_windows_due(self, _message: WindowsDue) -> None:
+        self._window_timer = None  # the end of this turn does the rest
 
     # The driver
 
@@ -609,6 +639,19 @@ class SourceActor(LoopActor):
             "waiting": len(self._waiting),
             **self._memory.details(),
         }
+
+
+def _by_connection(told: Iterable[tuple[Group, Delivery]]) -> ByConnection:
+    """Deliveries by who is to be told of them."""
+    by_connection: ByConnection = {}
+    for group, delivery in told:
+        for subscription in group.subscriptions:
+            found = by_connection.get(subscription.connection)
+            if found is None:
+                by_connection[subscription.connection] = [(subscription, delivery)]
+            else:
+                found.append((subscription, delivery))
+    return by_connection
 
 
 def _describe(error: Exception) -> str:

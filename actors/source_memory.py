@@ -235,10 +235,7 @@ class SourceMemory:
         now = self.cache.timestamp
         if not recent.kept or now is None:
             return views.flush()
-        return (
-            (group, Delivery(delivery.selection, recent.stamp(delivery.changes, now)) if group.marked else delivery)
-            for group, delivery in views.flush()
-        )
+        return views.flush(lambda changes: recent.stamp(changes, now))
 
     def every_recent(self) -> Iterator[RecentChanges]:
         """The logs that are kept."""
@@ -256,9 +253,11 @@ class SourceMemory:
             views.announce(news)
 
     def delivered(self) -> None:
-        """Everybody has been told."""
+        """Everybody has been told, or will be when a window ends: windows are in this memory too."""
         self.undelivered.clear()
+        self.views.settle()
         for audience in self.audiences.values():
+            audience.views.settle()
             audience.derived.delivered()
         self.timestamp_delivered = self.cache.timestamp
         if self.cache.timestamp is not None:
@@ -271,6 +270,23 @@ class SourceMemory:
         if self.cache.timestamp is not None:
             for recent in self.every_recent():
                 recent.moved(relation if recent is self.recent else None, self.cache.timestamp)
+
+    def flush_windows(self, now: float) -> Iterator[tuple[Group, Delivery]]:
+        """What has been gathered in windows that have ended."""
+        return chain.from_iterable(views.flush_windows(now) for views in self.every_views())
+
+    def flush_window(self, subscription: Subscription) -> Iterator[tuple[Group, Delivery]]:
+        """What has been gathered in the window that a new subscription will share."""
+        derivation = subscription.derivation
+        return (self.views if derivation is None else self.audiences[derivation].views).flush_window(subscription)
+
+    @property
+    def windows_due(self) -> float | None:
+        """When the next window ends; None where none is open."""
+        if not self.views.windows and not self.audiences:  # the usual case
+            return None
+        windows = chain.from_iterable(views.windows.values() for views in self.every_views())
+        return min((window.due for window in windows), default=None)
 
     def look_at(self, watch: Watch, rows: tuple[Row, ...], timestamp: int, *, fire: bool) -> None:
         """A piece of the rows that were there before a watch."""

@@ -164,3 +164,8 @@ class SourceStateChanged:
 
 class SourceUnavailableError(Exception):
     """The source can't answer; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowsDue:
+    """To itself: what subscriptions with a rhythm have waited for may be told."""

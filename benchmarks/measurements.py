@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from benchmarks.harness import QUERY, SCHEMA, Meter, Result, clients, resident_mib, row, serving
 from benchmarks.materialize import ingest
+from benchmarks.slow import slow
 from benchmarks.triggers import triggers
 from tycostream.filters import parse_filter
 from tycostream.graphql import Engine, Limits, SubscriptionPlan
@@ -229,6 +230,7 @@ MEASUREMENTS: dict[str, Callable[[float], Awaitable[list[Result]]]] = {
     "firehose": firehose,
     "fanout": fanout,
     "filters": filters,
+    "slow": slow,
     "materialize": ingest,
     "triggers": triggers,
 }

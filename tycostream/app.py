@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from ipaddress import ip_network
 from itertools import count
 from typing import Any
 
@@ -17,13 +18,8 @@ from pykka import ActorRef
 from tornado.httpserver import HTTPServer
 
 from actors.board import BoardDriver, SourceBoard
-from actors.connection import (
-    ConnectionActor,
-    ConnectionConfig,
-    FrameReceived,
-    SocketClosed,
-    SocketDrained,
-)
+from actors.connection import ConnectionActor, FrameReceived, SocketClosed, SocketDrained
+from actors.connection_limits import ConnectionConfig, SharedLimits
 from actors.drain import drain
 from actors.feed import FeedActor, FeedHandle
 from actors.runtime import Dispatcher, loop_actor, stop_actor, tell
@@ -42,12 +38,14 @@ from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql import Engine, Limits, UnavailableError
 from tycostream.graphql.errors import SCHEMA_CHANGED, SOURCE_REMOVED
 from tycostream.graphql.schema import build_schema
+from tycostream.limits import Backlog, NearLimits
 from tycostream.model import Catalog, Row
 from tycostream.reload import Changeover, compare
 from tycostream.settings import Settings
 from tycostream.status import STATUS
 from tycostream.triggers import Courier, TargetPolicy
 from tycostream.views import RecentLimits, RowCache
+from tycostream.views.pace import SlowPolicy
 from tycostream.web.application import Route, Services, WebConfig, listen, make_application
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.graphql_handler import Inbox
@@ -104,6 +102,8 @@ class Service:
         self._schema = SchemaStatus(time.time())
         limits, webhooks = settings.limits, settings.webhooks
         self._policy = TargetPolicy(webhooks.allow, webhooks.deny)
+        near = NearLimits()
+        self._shared = SharedLimits(near, Backlog(limits.max_total_pending_bytes, near))
         wait = settings.sources.query_timeout_seconds
         self._triggers = TriggerRegistry(RegistryConfig(self._policy, limits.max_triggers, wait), self._directory)
         bounds = Limits(tokens=limits.max_tokens, depth=limits.max_depth, aliases=limits.max_aliases)
@@ -239,6 +239,8 @@ class Service:
             ui=service.ui,
             origins=frozenset(service.allowed_origins),
             max_connections=limits.max_connections,
+            max_per_address=limits.max_connections_per_address,
+            proxies=tuple(map(ip_network, service.trusted_proxies)),
             max_message_bytes=limits.max_message_bytes,
             ping=limits.ping_seconds,
             debug_open=service.debug_access == "any",
@@ -289,11 +291,17 @@ class Service:
         config = ConnectionConfig(
             init_timeout=limits.init_timeout_seconds,
             ping=limits.ping_seconds,
+            idle=limits.idle_seconds,
+            operations_per_second=limits.operations_per_second,
+            operations_burst=limits.operations_burst,
+            max_pending_bytes=limits.max_pending_bytes,
             max_subscriptions=limits.max_subscriptions_per_connection,
             hold_rows=limits.outbox_rows,
             max_rows=limits.outbox_max_rows,
+            drop_rows=limits.outbox_drop_rows,
+            slow=SlowPolicy[limits.slow_consumer.upper()],
         )
-        ref = ConnectionActor.start(transport, info, self._engine, self._directory, config)
+        ref = ConnectionActor.start(transport, info, self._engine, self._directory, config, self._shared)
         transport.on_drained = partial(_drained, ref)
         if self._supervisor is not None:
             tell(self._supervisor, Adopt("connection", f"{next(self._connections)}", ref))

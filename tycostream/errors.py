@@ -71,6 +71,12 @@ GROUPS: dict[str, tuple[Failure, ...]] = {
             http=(200, 400),
         ),
         Failure(
+            "RATE_LIMITED",
+            "The connection starts operations faster than `OPERATIONS_PER_SECOND` and `OPERATIONS_BURST` allow.",
+            _LATER,
+            graphql=True,
+        ),
+        Failure(
             "SUBSCRIPTION_OVER_HTTP", "A subscription over plain HTTP: it needs a WebSocket.", _NEVER, True, (400,)
         ),
         Failure(
@@ -132,7 +138,12 @@ GROUPS: dict[str, tuple[Failure, ...]] = {
         Failure("UNAVAILABLE", "The service is being stopped.", _BACK, True, (200,)),
     ),
     "Connections": (
-        Failure("NORMAL", "A client of the older protocol said `connection_terminate`.", _NEVER, close=1000),
+        Failure(
+            "NORMAL",
+            "A client of the older protocol said `connection_terminate`, or one had no operation for `IDLE_SECONDS`.",
+            _NEVER,
+            close=1000,
+        ),
         Failure("GOING_AWAY", "The service is being stopped.", _BACK, close=1001),
         Failure(
             "PROTOCOL_ERROR",
@@ -140,13 +151,21 @@ GROUPS: dict[str, tuple[Failure, ...]] = {
             _NEVER,
             close=1002,
         ),
+        Failure(
+            "POLICY_VIOLATION",
+            "The client went on starting operations although they were refused with `RATE_LIMITED`.",
+            _NEVER,
+            close=1008,
+            log="tycostream.connection",
+        ),
         Failure("MESSAGE_TOO_BIG", "A message larger than `MAX_MESSAGE_BYTES`.", _NEVER, close=1009),
         Failure(
             "SERVICE_RESTART", "The service is being restarted, or an error ended this connection.", _BACK, close=1012
         ),
         Failure(
             "TRY_AGAIN_LATER",
-            "The client is too slow: more than `OUTBOX_MAX_ROWS` merged changes wait, or answers are not read.",
+            "The client is too slow: more than `OUTBOX_MAX_ROWS` merged changes wait, or more than `OUTBOX_ROWS` for a "
+            "subscription of `DISCONNECT`, answers are not read, or most of `MAX_TOTAL_PENDING_BYTES` waits for it.",
             _BACK,
             close=1013,
             log="tycostream.connection",
@@ -162,7 +181,12 @@ GROUPS: dict[str, tuple[Failure, ...]] = {
         Failure("INITIALISATION_TIMEOUT", "No `connection_init` within `INIT_TIMEOUT_SECONDS`.", _BACK, close=4408),
         Failure("SUBSCRIBER_EXISTS", "The operation's id is in use.", _NEVER, close=4409),
         Failure("TOO_MANY_INITIALISATIONS", "A second `connection_init`.", _NEVER, close=4429),
-        Failure("TOO_MANY_CONNECTIONS", "There are `MAX_CONNECTIONS` clients already.", _LATER, http=(503,)),
+        Failure(
+            "TOO_MANY_CONNECTIONS",
+            "There are `MAX_CONNECTIONS` clients already, or `MAX_CONNECTIONS_PER_ADDRESS` of the client's address.",
+            _LATER,
+            http=(429, 503),
+        ),
     ),
     "The service": (
         Failure(

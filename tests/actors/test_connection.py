@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,15 +12,14 @@ import pytest
 from pykka import ActorRef
 
 from actors.connection import (
-    MAX_PENDING_BYTES,
     CloseConnection,
     ConnectionActor,
-    ConnectionConfig,
     FrameReceived,
     KeepAliveDue,
     SocketClosed,
     SocketDrained,
 )
+from actors.connection_limits import ConnectionConfig, SharedLimits
 from actors.runtime import stop_actor
 from actors.source_messages import Attach, Delivered, Detach, Refused
 from tests.actors.support import World, until, world
@@ -122,11 +122,13 @@ def words(request: pytest.FixtureRequest) -> Words:
 
 
 @asynccontextmanager
-async def connection(made: World, words: Words, **config: Any) -> AsyncIterator[Connected]:
+async def connection(
+    made: World, words: Words, shared: SharedLimits | None = None, **config: Any
+) -> AsyncIterator[Connected]:
     transport = SlowTransport()
     engine = Engine(Catalog({"trades": SOURCE}, {}), Limits(), rows=None)  # type: ignore[arg-type]
     info = ConnectionInfo("127.0.0.1", words.protocol, None)
-    ref = ConnectionActor.start(transport, info, engine, made.directory, ConnectionConfig(**config))
+    ref = ConnectionActor.start(transport, info, engine, made.directory, ConnectionConfig(**config), shared)
     try:
         yield Connected(ref, transport, words)
     finally:
@@ -167,7 +169,9 @@ async def test_more_than_can_be_merged_closes_with_1013(words: Words) -> None:
         for timestamp in range(3, 200):
             driver.change(timestamp, (str(timestamp), (str(timestamp), "Y", "1")))
         await until(lambda: client.transport.closed)
-        assert client.transport.closed == (1013, "too slow: more changes wait than are kept")
+        code, reason = client.transport.closed or (0, "")
+        assert code == 1013
+        assert re.fullmatch(r"too slow: \d{3} merged changes wait, more than the 100 that are kept", reason)
 
 
 async def test_one_transaction_may_be_larger_than_what_may_wait(words: Words) -> None:
@@ -180,7 +184,7 @@ async def test_one_transaction_may_be_larger_than_what_may_wait(words: Words) ->
         client.transport.stuck = True
         large = "x" * 100_000
         driver.change(2, *((str(number), (str(number), large, "1")) for number in range(200)))
-        await until(lambda: client.transport.pending > MAX_PENDING_BYTES)
+        await until(lambda: client.transport.pending > ConnectionConfig().max_pending_bytes)
         client.start("2", "{ nothing }")
         await until(lambda: client.of_type("error"))
         assert client.transport.closed is None
@@ -190,9 +194,8 @@ async def test_one_transaction_may_be_larger_than_what_may_wait(words: Words) ->
         await until(lambda: client.transport.replayed() == made.memory.cache.rows)
 
 
-async def test_answers_that_are_not_read_close_with_1013(words: Words, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.connection.MAX_PENDING_BYTES", 10_000)
-    async with world() as made, connection(made, words) as client:
+async def test_answers_that_are_not_read_close_with_1013(words: Words) -> None:
+    async with world() as made, connection(made, words, max_pending_bytes=10_000) as client:
         client.say("connection_init")
         client.transport.stuck = True
         for number in range(1000):

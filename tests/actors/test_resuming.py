@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -21,16 +22,20 @@ from tests.views.support import Everything
 from tycostream.databases.driver import DatabaseError
 from tycostream.model import Change, Changes, Key, Operation, Progress, Resumed, Row
 from tycostream.views import Derivation, RecentLimits
+from tycostream.views.pace import Rhythm
 
 REMEMBERING = derivation((("high", 100, 90), ("low", 50, 40)))
 FORGETTING = derivation((("high", 60, None),))
 PRICE = 0b101
-WISHES = [  # rules, filter, columns that are selected
-    (None, None, -1),
-    (None, {"price": {"_gt": 50}}, -1),
-    (None, {"symbol": {"_eq": "A"}}, PRICE),
-    (FORGETTING, {"risk": {"_eq": "high"}}, -1),
-    (REMEMBERING, {"risk": {"_is_null": False}}, -1),
+WISHES = [  # rules, filter, columns that are selected, rhythm
+    (None, None, -1, None),
+    (None, {"price": {"_gt": 50}}, -1, None),
+    (None, {"symbol": {"_eq": "A"}}, PRICE, None),
+    (FORGETTING, {"risk": {"_eq": "high"}}, -1, None),
+    (REMEMBERING, {"risk": {"_is_null": False}}, -1, None),
+    (None, None, -1, Rhythm(0.005)),
+    (None, {"symbol": {"_eq": "A"}}, PRICE, Rhythm(0.005, 3)),
+    (REMEMBERING, {"risk": {"_is_null": False}}, -1, Rhythm(0.005)),
 ]
 
 
@@ -80,8 +85,8 @@ class History:
         victim = follower(None, None, ref)
         victim.selection = self.poison
         self.made.source.tell(Attach(victim))
-        for rules, where, interest in WISHES:
-            wish = marked(follower(rules, where), interest, mark_end=interest == -1)
+        for rules, where, interest, rhythm in WISHES:
+            wish = replace(marked(follower(rules, where), interest, mark_end=interest == -1), rhythm=rhythm)
             client = Client(self.made, wish, hold_rows)
             self.clients.append(client)
             client.connect()
@@ -107,7 +112,9 @@ class History:
             self.driver.emit(event)
 
     async def settle(self) -> None:
-        await until(lambda: self.made.memory.timestamp_delivered == self.clock and self.made.state == "LIVE")
+        memory = self.made.memory
+        await until(lambda: memory.timestamp_delivered == self.clock and self.made.state == "LIVE")
+        await until(lambda: memory.windows_due is None)
         for client in self.clients:
             await client.ref.ask(Ping(), block=False)
         assert self.made.memory.cache.rows == self.rows
@@ -254,6 +261,28 @@ async def test_who_comes_back_is_told_what_was_missed_once_for_each_row() -> Non
         ]
         client.cut()
         assert await back(history, client) == [], "nothing is told twice"
+
+
+async def test_who_comes_back_in_the_middle_of_a_window_is_told_once_and_so_are_those_who_wait_for_its_end() -> None:
+    async with following() as history:
+        wish = replace(marked(follower(None, None)), rhythm=Rhythm(1e9))
+        waiting, coming = Client(history.made, wish, 1000), Client(history.made, wish, 1000)
+        for client in (waiting, coming):
+            client.connect()
+            await client.until_attached()
+            client.read()
+        coming.cut()
+        history.commit([(1, 61, "A"), (2, "gone", "A")])
+        history.commit([(1, 62, "A"), (4, 1, "A")])
+        await until(lambda: history.made.memory.timestamp_delivered == history.clock)
+        waiting.read()
+        assert waiting.known() != waiting.expected()
+        missed = [("UPDATE", "1", 0b100, None), ("DELETE", "2", 0, None), ("INSERT", "4", 0, None)]
+        assert await back(history, coming) == missed
+        assert waiting.read() == 3
+        assert waiting.known() == waiting.expected()
+        waiting.cut()
+        assert await back(history, waiting) == []
 
 
 async def test_what_is_not_selected_is_not_told_either_to_who_comes_back() -> None:

@@ -39,13 +39,14 @@ class Follower:
         self.cursor: str | None = None
         self.heard: list[dict[str, Any]] = []
         self.error: dict[str, Any] | None = None
+        self.field, self.arguments = source, ""
         self.left = 1_000_000
         """Messages that it hears before it is cut."""
 
     async def subscribe(self, client: GraphQLClient, operation_id: str) -> None:
         query = (
             f"subscription ($where: {self.source}Expression, $cursor: String, $marks: Boolean) {{"
-            f" {self.source}(where: $where, resume_from: $cursor, snapshot_marks: $marks)"
+            f" {self.field}(where: $where, resume_from: $cursor, snapshot_marks: $marks {self.arguments})"
             f" {{ operation data {{ {' '.join(self.columns)} }} fields cursor snapshot }} }}"
         )
         self.heard = []
@@ -58,10 +59,13 @@ class Follower:
             payload = message["payload"]
             self.error = payload[0] if isinstance(payload, list) else payload
             return
-        if not self.left:
-            return
-        self.left -= 1
-        (update,) = message["payload"]["data"].values()
+        (told,) = message["payload"]["data"].values()
+        for update in told if isinstance(told, list) else [told]:
+            if self.left:
+                self.left -= 1
+                self.apply(update)
+
+    def apply(self, update: dict[str, Any]) -> None:
         self.heard.append(update)
         self.cursor = update["cursor"]
         if update["snapshot"] == "RESET":
@@ -145,6 +149,20 @@ async def test_who_comes_back_is_told_what_was_missed_alone(
             ("INSERT", {"id": 3, "symbol": "C", "price": 3}, None),
             ("DELETE", {"id": 2, "symbol": None, "price": None}, None),
         ]
+
+
+@pytest.mark.parametrize(
+    ("field", "arguments"), [("trades", "coalesce_ms: 20"), ("trades_batch", "max_rows: 2, max_wait_ms: 20")]
+)
+async def test_so_is_who_chose_a_rhythm(database: AnyDatabase, tmp_path: Path, field: str, arguments: str) -> None:
+    database.execute(TRADES)
+    async with serving(tmp_path, SMALL, database.environ) as service:
+        follower = trades(marks=True)
+        follower.field, follower.arguments = field, arguments
+        await miss(service, database, follower)
+        assert [(one["operation"], one["snapshot"]) for one in follower.heard] == [
+            ("UPDATE", None), ("INSERT", None), ("DELETE", None), ("UPDATE", "END")
+        ]  # fmt: skip
 
 
 async def test_beyond_what_is_remembered_a_marked_snapshot_follows(database: AnyDatabase, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from tests.graphql.examples import ROW, TRADES, engine
 from tycostream.graphql import PreparedQuery, RequestError, SubscriptionPlan
+from tycostream.views.batches import Batches
+from tycostream.views.pace import Rhythm, SlowPolicy
 
 ENGINE = engine()
 INVALID, PARSE, INPUT = "GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "BAD_USER_INPUT"
@@ -253,3 +255,62 @@ def test_any_text_is_planned_or_refused(query: str) -> None:
         ENGINE.prepare(query, None, None)
     except RequestError as error:
         orjson.dumps(error.errors)
+
+
+def test_what_becomes_of_slow_clients_is_no_part_of_the_selection() -> None:
+    plain = follow("subscription { trades { operation } }")
+    assert plain.slow is None
+    for policy in SlowPolicy:
+        plan = follow(f"subscription {{ trades(on_slow: {policy.name}) {{ operation }} }}")
+        assert plan.slow is policy
+        assert plan.selection is plain.selection
+        assert plan.filter == plain.filter
+    variable = "subscription ($p: SlowConsumerPolicy) { trades(on_slow: $p) { operation } }"
+    assert follow(variable, {"p": "DISCONNECT"}).slow is SlowPolicy.DISCONNECT
+    assert follow(variable, {"p": None}).slow is None
+    assert follow(variable).slow is None
+    (refusal,) = refusals("subscription { trades(on_slow: WAIT) { operation } }")
+    assert "Value 'WAIT' does not exist in 'SlowConsumerPolicy' enum" in str(refusal["message"])
+
+
+def test_a_subscription_may_be_told_every_so_often() -> None:
+    plain = follow("subscription { trades { operation data { id } } }")
+    assert plain.rhythm is None
+    assert follow("subscription { trades(coalesce_ms: 0) { operation } }").rhythm is None
+    assert follow("subscription { trades(coalesce_ms: null) { operation } }").rhythm is None
+    plan = follow("subscription { trades(coalesce_ms: 250) { operation data { id } } }")
+    assert plan.rhythm == Rhythm(0.25)
+    assert plan.selection is plain.selection
+
+
+def test_a_batch_is_planned() -> None:
+    plan = follow("subscription { t: trades_batch { operation data { id } } }")
+    assert isinstance(plan.selection, Batches)
+    assert (plan.source, plan.response_key, plan.selection.rows, plan.rhythm) == (TRADES, "t", 500, Rhythm(0.1, 500))
+    alone = follow("subscription { t: trades { operation data { id } } }")
+    assert plan.selection.single is alone.selection
+    assert plan.selection.before == b'{"data":{"t":'
+    query = "subscription ($r: Int, $w: Int = 7) { trades_batch(max_rows: $r, max_wait_ms: $w) { operation } }"
+    assert follow(query, {"r": 20}).rhythm == Rhythm(0.007, 20)
+    assert follow(query, {"r": None, "w": None}).rhythm == Rhythm(0.1, 500)
+    assert follow("subscription { trades_batch(max_wait_ms: 0, on_slow: DISCONNECT) { operation } }").rhythm == Rhythm(
+        0, 500
+    )
+    filtered = follow('subscription { trades_batch(where: {symbol: {_eq: "X"}}) { operation } }')
+    assert not filtered.filter.matches(ROW)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("trades(coalesce_ms: -1)", 'Argument "coalesce_ms" of "trades": -1 is not allowed; 0 to 60000 would be valid.'),
+        ("trades(coalesce_ms: 60001)", 'Argument "coalesce_ms" of "trades": 60001 is not allowed; 0 to 60000 would be valid.'),
+        ("trades_batch(max_rows: 0)", 'Argument "max_rows" of "trades_batch": 0 is not allowed; 1 to 5000 would be valid.'),
+        ("trades_batch(max_rows: 5001)", 'Argument "max_rows" of "trades_batch": 5001 is not allowed; 1 to 5000 would be valid.'),
+        ("trades_batch(max_wait_ms: -5)", 'Argument "max_wait_ms" of "trades_batch": -5 is not allowed; 0 to 60000 would be valid.'),
+    ],
+)  # fmt: skip
+def test_a_rhythm_that_can_not_be_is_refused(field: str, message: str) -> None:
+    (refusal,) = refusals(f"subscription {{ {field} {{ operation }} }}")
+    assert refusal["message"] == message
+    assert refusal["extensions"] == {"code": INPUT}

@@ -94,12 +94,13 @@ def test_triggers(schema: GraphQLSchema) -> None:
 
 
 def test_every_name_that_a_source_takes_is_reserved(schema: GraphQLSchema) -> None:
-    roots = {"query": schema.query_type, "mutation": schema.mutation_type}
+    roots = {"query": schema.query_type, "mutation": schema.mutation_type, "subscription": schema.subscription_type}
     taken = {("type", name) for name in schema.type_map if not name.startswith("__")}
     for kind, root in roots.items():
         assert root is not None
         taken |= {(kind, name) for name in root.fields}
-    reserved = {("type", name) for name in BUILT_IN_TYPES} | {("query", name) for name in BUILT_IN_QUERIES}
+    reserved = {("type", name) for name in BUILT_IN_TYPES}
+    reserved |= {(root, name) for root in ("query", "subscription") for name in BUILT_IN_QUERIES}
     for source in CATALOG.sources:
         reserved |= set(source_names(source))
     for enum in CATALOG.enums:

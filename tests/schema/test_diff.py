@@ -151,5 +151,6 @@ def test_print_gives_sdl_that_others_can_build(
     assert printed[0] == printed[1]
     schema = build_schema(printed[0])
     assert schema.subscription_type is not None
-    assert sorted(schema.subscription_type.fields) == ["quotes", "source_status", "trades"]
+    fields = ["quotes", "quotes_batch", "source_status", "trades", "trades_batch"]
+    assert sorted(schema.subscription_type.fields) == fields
     assert schema.type_map["side"] is not None

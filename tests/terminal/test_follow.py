@@ -181,12 +181,10 @@ class EndingServer(WebSocketHandler):
         query = message["payload"]["query"]
         if "__schema" in query:
             fields = [{"name": "id", "type": {"kind": "NON_NULL", "name": None, "ofType": {"name": "Int"}}}]
+            followed = [{"name": "trades", "type": {"ofType": {"name": "tradesUpdate"}}}]
             data: dict[str, Any] = {
-                "__schema": {
-                    "subscriptionType": {"fields": [{"name": "trades", "type": {"ofType": {"name": "tradesUpdate"}}}]}
-                },
-                "__type": {"fields": fields},
-            }
+                "__schema": {"subscriptionType": {"fields": followed}}, "__type": {"fields": fields},
+            }  # fmt: skip
         else:
             data = {
                 "trades": {

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.views.support import SOURCE, Client, changes_of, every_row, subscription
+from tycostream.graphql.rendering import Field, Selection
 from tycostream.model import Key, Operation, Row
-from tycostream.views import Outbox, OutboxOverflowError, RowCache, SnapshotReader, ViewChange
+from tycostream.views import Outbox, OutboxOverflowError, RowCache, SnapshotReader, Subscription, ViewChange
 from tycostream.views import outbox as outbox_module
 from tycostream.views.cache import Delta
 from tycostream.views.outbox import merge
+from tycostream.views.pace import SlowPolicy
 
 INSERT, UPDATE, DELETE = Operation.INSERT, Operation.UPDATE, Operation.DELETE
 A: Row = ("1", "AAPL", "1.5")
@@ -133,7 +136,7 @@ def test_more_merged_changes_than_are_kept_is_an_error() -> None:
     ]
     for change in changes[:100]:
         outbox.put(one, change)
-    with pytest.raises(OutboxOverflowError, match="101 merged changes wait for this client, more than the 100"):
+    with pytest.raises(OutboxOverflowError, match="101 merged changes wait, more than the 100"):
         outbox.put(one, changes[100])
 
 
@@ -173,3 +176,82 @@ def test_news_wait_for_a_slow_client_and_are_told_once() -> None:
         outbox.put(one, [(INSERT, str(clock), (str(clock), "AAPL", None), 0, clock)])
         told = [json.loads(line.split(b" ", 1)[1]) for line in outbox.take().splitlines()]
         assert [message.get("extensions") for message in told] == [{"a": 1} if clock == 1 else None]
+
+
+def updates(first: int, count: int) -> list[list[ViewChange]]:
+    """Transactions of one change each."""
+    return [[(UPDATE, "1", ("1", "AAPL", str(at)), 0b100, at)] for at in range(first, first + count)]
+
+
+def planned(policy: SlowPolicy, operation_id: str = "1") -> Subscription:
+    return replace(subscription(operation_id, selection=Selection(SOURCE, "trades", FIELDS)), slow=policy)
+
+
+FIELDS = (Field("timestamp", "timestamp"),)
+
+
+def told_by(outbox: Outbox) -> list[tuple[str, str, int | None]]:
+    """Operation id, timestamp and how many were dropped before it, of each message until the outbox is empty."""
+    found = []
+    while not outbox.empty:
+        for line in outbox.take().splitlines():
+            operation_id, payload = line.split(b" ", 1)
+            result = json.loads(payload)
+            dropped = result.get("extensions", {}).get("dropped")
+            found.append((operation_id.decode(), result["data"]["trades"]["timestamp"], dropped))
+    return found
+
+
+def test_drop_oldest_keeps_the_newest_and_tells_once_how_many_are_gone() -> None:
+    outbox = Outbox(hold_rows=5, max_rows=100, drop_rows=3)
+    one, merging = planned(SlowPolicy.DROP_OLDEST), planned(SlowPolicy.CONFLATE, "2")
+    for change in updates(1, 1000):
+        outbox.put(one, change)
+        assert outbox.recent_rows <= 3
+    assert (outbox.rows, outbox.size > 0, outbox.empty) == (0, True, False)
+    outbox.put(merging, updates(1, 1)[0])
+    assert told_by(outbox) == [("2", "1", None), ("1", "998", 997), ("1", "999", None), ("1", "1000", None)]
+    assert (outbox.recent_rows, outbox.size) == (0, 0)
+    outbox.put(one, updates(1001, 1)[0])
+    assert told_by(outbox) == [("1", "1001", None)]
+
+
+def test_drop_oldest_keeps_changes_behind_their_snapshot_and_drops_none_of_its_rows() -> None:
+    outbox = Outbox(hold_rows=5, max_rows=100, drop_rows=3)
+    one = planned(SlowPolicy.DROP_OLDEST)
+    outbox.start(one, SnapshotReader(SOURCE, tuple((str(number), "X", "0") for number in range(1200)), 7, every_row()))
+    for change in updates(8, 10):
+        outbox.put(one, change)
+    told = told_by(outbox)
+    assert told[:1200] == [("1", "7", None)] * 1200
+    assert told[1200:] == [("1", "15", 7), ("1", "16", None), ("1", "17", None)]
+
+
+def test_disconnect_keeps_every_change_up_to_the_limit_and_is_an_error_beyond() -> None:
+    outbox = Outbox(hold_rows=5, max_rows=100, drop_rows=3)
+    one, two = planned(SlowPolicy.DISCONNECT), planned(SlowPolicy.DISCONNECT, "2")
+    for change in updates(1, 5):
+        outbox.put(one, change)
+        outbox.put(two, change)
+    assert not outbox.merging
+    assert told_by(outbox) == [(name, str(at), None) for name in "12" for at in range(1, 6)]
+    for change in updates(6, 5):
+        outbox.put(one, change)
+    with pytest.raises(OutboxOverflowError, match="more than 5 changes wait that are not to be merged"):
+        outbox.put(one, updates(11, 1)[0])
+
+
+@pytest.mark.parametrize("policy", [SlowPolicy.DROP_OLDEST, SlowPolicy.DISCONNECT])
+def test_one_large_transaction_is_no_reason_to_drop_or_disconnect(policy: SlowPolicy) -> None:
+    outbox = Outbox(hold_rows=5, max_rows=100, drop_rows=3)
+    one = planned(policy)
+    outbox.put(one, [(INSERT, str(number), (str(number), None, None), 0, 9) for number in range(1200)])
+    assert told_by(outbox) == [("1", "9", None)] * 1200
+
+
+def test_what_was_kept_apart_goes_with_its_subscription() -> None:
+    outbox = Outbox(hold_rows=5, max_rows=100, drop_rows=3)
+    one = planned(SlowPolicy.DROP_OLDEST)
+    outbox.put(one, updates(1, 1)[0])
+    outbox.drop(one)
+    assert (outbox.empty, outbox.recent_rows) == (True, 0)

@@ -23,6 +23,7 @@ from tycostream.graphql.errors import BAD_USER_INPUT, refused
 from tycostream.graphql.fields import collect_fields, field_tree
 from tycostream.graphql.limits import Limits, check_roots
 from tycostream.graphql.ordering import parse_order, sort_key
+from tycostream.graphql.pace import batch_name, batches, rhythm, slow_policy
 from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice, execute_query
 from tycostream.graphql.rendering import Selection, make_selection
 from tycostream.graphql.resuming import resumption
@@ -37,6 +38,7 @@ from tycostream.views.cursor import Cursor
 from tycostream.views.delivery import OnUnavailable
 from tycostream.views.delivery import Selection as AnySelection
 from tycostream.views.derived import Derivation
+from tycostream.views.pace import Rhythm, SlowPolicy
 
 _MOST_ERRORS = 20
 
@@ -58,6 +60,10 @@ class SubscriptionPlan:
     """From where it goes on; None: it begins with all rows."""
     mark_end: bool = False
     """Whether its client wants to be told when it has them all."""
+    slow: SlowPolicy | None = None
+    """None: what the service is set to."""
+    rhythm: Rhythm | None = None
+    """None: every change is told at once."""
 
 
 class Engine:
@@ -81,6 +87,7 @@ class Engine:
         it is."""
         self.schema = schema
         self._sources = catalog.sources
+        self._batched = {batch_name(source): source for source in catalog.sources.values()}
         self._by_key = {by_key_name(source): source for source in catalog.sources.values()}
         self._documents = Documents(schema, self._limits)
         self._constant: WeakKeyDictionary[Document, SubscriptionPlan | PreparedQuery] = WeakKeyDictionary()
@@ -128,12 +135,14 @@ class Engine:
     def _plan_subscription(
         self, document: Document, key: str, nodes: list[FieldNode], values: VariableValues
     ) -> SubscriptionPlan:
+        name = nodes[0].name.value
         arguments = self._arguments("Subscription", nodes[0], values)
-        if nodes[0].name.value == SOURCE_STATUS:
+        if name == SOURCE_STATUS:
             wanted = status_filter(self._sources, nodes[0], arguments)
             told = StatusSelection(key, field_tree(document, nodes, (STATUS_TYPE,), values))
             return SubscriptionPlan(STATUS, wanted, told, key)
-        source = self._sources[nodes[0].name.value]
+        batched = self._batched.get(name)
+        source = batched or self._sources[name]
         tree = field_tree(document, nodes, (f"{source.name}Update", source.name), values)
         condition = where_filter(source, nodes[0], arguments.get("where"))
         used = {*condition.columns(), *(name for field in tree for name in selected(field.fields))}
@@ -144,9 +153,23 @@ class Engine:
         selection = self._selections.get((source, key, tree))
         if selection is None:
             selection = self._selections[source, key, tree] = make_selection(source.extended, key, tree)
-        patience = arguments.get("on_unavailable")
+        written: AnySelection = selection
+        if batched is None:
+            when = rhythm(nodes[0], arguments)
+        else:
+            written, when = batches(nodes[0], arguments, selection)
         return SubscriptionPlan(
-            source, condition, selection, key, derivation, patience, selection.marked, resume, mark_end
+            source,
+            condition,
+            written,
+            key,
+            derivation,
+            on_unavailable=arguments.get("on_unavailable"),
+            marked=selection.marked,
+            resume=resume,
+            mark_end=mark_end,
+            slow=slow_policy(arguments),
+            rhythm=when,
         )
 
     def _plan_rows(

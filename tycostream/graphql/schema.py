@@ -26,6 +26,7 @@ from graphql import (
 
 from tycostream.graphql.comparisons import Comparisons
 from tycostream.graphql.ordering import DIRECTIONS
+from tycostream.graphql.pace import PaceArguments, batch_name
 from tycostream.graphql.resuming import resume_arguments, resume_fields, snapshot_mark_type
 from tycostream.graphql.status import StatusReader, StatusTypes, unavailable_argument
 from tycostream.graphql.triggers import TriggerTypes
@@ -77,6 +78,7 @@ def build_schema(catalog: Catalog, statuses: StatusReader | None = None) -> Grap
     snapshot_mark = snapshot_mark_type()
     triggers = TriggerTypes()
     patience = unavailable_argument()
+    pace = PaceArguments()
     queries: dict[str, GraphQLField] = {}
     mutations: dict[str, GraphQLField] = {}
     subscriptions: dict[str, GraphQLField] = {}
@@ -85,10 +87,17 @@ def build_schema(catalog: Catalog, statuses: StatusReader | None = None) -> Grap
         expression = _expression_type(source, comparisons)
         where = GraphQLArgument(expression, description="Only rows for which this is true.")
         rules = _rule_arguments(source, expression, enums)
+        update = GraphQLNonNull(_update_type(source, row, row_operation, snapshot_mark))
+        common = {"where": where, "on_unavailable": patience, **resume_arguments()}
         subscriptions[source.name] = GraphQLField(
-            GraphQLNonNull(_update_type(source, row, row_operation, snapshot_mark)),
-            {"where": where, "on_unavailable": patience, **resume_arguments(), **rules},
+            update,
+            {**common, **pace.subscription, **rules},
             description=_described(source, "Follow {}: its rows first, then every change as it happens."),
+        )
+        subscriptions[batch_name(source)] = GraphQLField(
+            GraphQLNonNull(GraphQLList(update)),
+            {**common, **pace.batch, **rules},
+            description=_described(source, "Follow {}, many changes to a message."),
         )
         order = GraphQLArgument(
             GraphQLList(GraphQLNonNull(_order_type(source, order_by))),

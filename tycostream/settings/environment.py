@@ -16,7 +16,9 @@ from tycostream.settings.variables import (
     DatabaseType,
     Variable,
     addresses,
+    at_least_zero,
     hosts,
+    networks,
     networks_and_hosts,
     one_of,
     optional_path,
@@ -34,9 +36,12 @@ from tycostream.settings.variables import (
 LogLevel = Literal["error", "warn", "info", "debug", "verbose"]
 DebugAccess = Literal["loopback", "any"]
 SourceStart = Literal["lazy", "eager"]
+SlowConsumer = Literal["conflate", "drop_oldest", "disconnect"]
 
 _MILLISECONDS = whole_number(1, 86_400_000)
 _COUNT = whole_number(1, 1_000_000_000)
+_COUNT_OR_NONE = whole_number(0, 1_000_000_000)
+_BYTES = whole_number(1024, 1 << 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,12 @@ class ServiceSettings:
     )
     allowed_origins: tuple[str, ...] = variable(
         "ALLOWED_ORIGINS", "*", origins, "Web origins whose pages may connect, separated by commas; * for any."
+    )
+    trusted_proxies: tuple[str, ...] = variable(
+        "TRUSTED_PROXIES",
+        "",
+        networks,
+        "Networks of the proxies (10.0.0.0/8, ::1) whose X-Forwarded-For is believed; nobody's where it is empty.",
     )
     debug_access: DebugAccess = variable(
         "DEBUG_ACCESS",
@@ -204,8 +215,23 @@ class Limits:
         "Bytes of a client's message or request body.",
     )
     max_connections: int = variable("MAX_CONNECTIONS", "10000", _COUNT, "WebSocket clients at one time.")
+    max_connections_per_address: int = variable(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "0",
+        _COUNT_OR_NONE,
+        "WebSocket clients at one time from one address (of IPv6: from one /64); 0 for no limit of its own.",
+    )
     max_subscriptions_per_connection: int = variable(
         "MAX_SUBSCRIPTIONS_PER_CONNECTION", "1000", _COUNT, "Subscriptions of one client at one time."
+    )
+    operations_per_second: float = variable(
+        "OPERATIONS_PER_SECOND",
+        "100",
+        at_least_zero(1_000_000),
+        "Operations that one client may start a second in the long run; 0 for any number.",
+    )
+    operations_burst: int = variable(
+        "OPERATIONS_BURST", "2000", _COUNT, "Operations that one client may start at once."
     )
     max_triggers: int = variable("MAX_TRIGGERS", "10000", _COUNT, "Triggers at one time, on all sources together.")
     outbox_rows: int = variable(
@@ -214,8 +240,38 @@ class Limits:
     outbox_max_rows: int = variable(
         "OUTBOX_MAX_ROWS", "200000", _COUNT, "Merged changes held for a slow client before it is disconnected."
     )
+    slow_consumer: SlowConsumer = variable(
+        "SLOW_CONSUMER",
+        "conflate",
+        one_of(SlowConsumer),
+        "What becomes of changes for a slow client whose subscription does not say: conflate, drop_oldest, disconnect.",
+    )
+    outbox_drop_rows: int = variable(
+        "OUTBOX_DROP_ROWS",
+        "1000",
+        _COUNT,
+        "Changes held for a slow subscription of drop_oldest before the oldest transactions are dropped.",
+    )
+    max_pending_bytes: int = variable(
+        "MAX_PENDING_BYTES",
+        "16777216",
+        _BYTES,
+        "Bytes of answers that wait for one client that does not read, before it is disconnected.",
+    )
+    max_total_pending_bytes: int = variable(
+        "MAX_TOTAL_PENDING_BYTES",
+        "1073741824",
+        _BYTES,
+        "About how many bytes wait for all clients together, before those that the most waits for are disconnected.",
+    )
     init_timeout_seconds: float = variable(
         "INIT_TIMEOUT_SECONDS", "3", seconds(0.001), "How long a WebSocket client may take for its connection_init."
+    )
+    idle_seconds: float = variable(
+        "IDLE_SECONDS",
+        "0",
+        seconds(0),
+        "How long a WebSocket client may have no operation before it is disconnected; 0 for ever.",
     )
     ping_seconds: float = variable(
         "PING_SECONDS", "12", seconds(0), "Time between two pings to a client; 0 sends none."

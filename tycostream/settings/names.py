@@ -14,7 +14,7 @@ MAX_NAME_BYTES = 63
 BUILT_IN_TYPES = frozenset(
     {
         *("Query", "Mutation", "Subscription", "RowOperation", "SnapshotMark", "Trigger", "TriggerOnCreate"),
-        *("order_by", "SourceStatus", "SourceState", "OnUnavailable"),
+        *("order_by", "SourceStatus", "SourceState", "OnUnavailable", "SlowConsumerPolicy"),
         *("Int", "Float", "String", "Boolean", "ID"),
         *(
             f"{kind}Comparison"
@@ -58,6 +58,8 @@ def source_names(name: str, calculated: Iterable[str] = ()) -> Iterator[tuple[st
         yield "type", name + suffix
     for field in calculated:
         yield "type", rule_name(name, field)
+    for suffix in ("", "_batch"):
+        yield "subscription", name + suffix
     for suffix in ("", "_by_pk", "_trigger", "_triggers"):
         yield "query", name + suffix
     for prefix in ("create_", "delete_", "enable_", "disable_", "test_"):
@@ -84,7 +86,7 @@ def clashes(enums: Iterable[str], sources: Mapping[str, Iterable[str]]) -> Itera
     """The enums and sources, as their trails, that need a name in GraphQL which is taken already; and why. `sources`
     come with the names of their calculated fields."""
     taken = {("type", name): "tycostream itself" for name in BUILT_IN_TYPES}
-    taken |= {("query", name): "tycostream itself" for name in BUILT_IN_QUERIES}
+    taken |= {(root, name): "tycostream itself" for root in ("query", "subscription") for name in BUILT_IN_QUERIES}
     named = [("enums", name, enum_names(name)) for name in enums]
     named += [("sources", name, source_names(name, calculated)) for name, calculated in sources.items()]
     for group, name, needed in named:

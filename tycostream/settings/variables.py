@@ -161,10 +161,29 @@ def seconds(least: float, most: float = 86_400) -> Callable[[str], float]:
     return parse
 
 
+def at_least_zero(most: float) -> Callable[[str], float]:
+    """A number that is not negative, with or without a fraction."""
+
+    def parse(value: str) -> float:
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) and float(value) <= most:
+            return float(value)
+        raise ValueError(f"found {quoted(value)}, expected a number from 0 to {most:g}")
+
+    return parse
+
+
 def origins(value: str) -> tuple[str, ...]:
     """Web origins as browsers write them in the Origin header; none for any (also written `*`)."""
     found = [origin.strip() for origin in value.split(",") if origin.strip()]
     return () if "*" in found else tuple(_origin(origin) for origin in found)
+
+
+def networks(value: str) -> tuple[str, ...]:
+    """Networks, of which an address is one, separated by commas."""
+    try:
+        return tuple(str(ipaddress.ip_network(part.strip())) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(f"found {quoted(value)}, expected networks such as 10.0.0.0/8, 192.0.2.1 or ::1") from None
 
 
 def networks_and_hosts(*words: str) -> Callable[[str], tuple[str, ...]]:

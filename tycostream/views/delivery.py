@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row, Source
+from tycostream.views.batches import Batches, extensions
 from tycostream.views.cursor import Cursor
 from tycostream.views.derived import Derivation
+from tycostream.views.pace import Rhythm, SlowPolicy
 
 ViewChange = tuple[Operation, Key, Row, int, int]
 """operation, key, row (the last one for a DELETE), changed columns as a bitmask, timestamp."""
@@ -70,6 +72,9 @@ class Subscription:
     """From where its client goes on."""
     mark_end: bool = False
     """Whether its client is told, by a message of its own, when it has all rows."""
+    slow: SlowPolicy = SlowPolicy.CONFLATE
+    rhythm: Rhythm | None = None
+    """None: every change is told at once, in a message of its own."""
 
 
 class Delivery:
@@ -99,36 +104,44 @@ class Delivery:
         return wrapped
 
     def payloads(self) -> list[bytes]:
-        """The rendered changes, one each."""
+        """The rendered changes; see `render_all`."""
         if self._payloads is None:
-            self._payloads = render_all(self.selection, self.changes)
-            if self.news is not None:
-                self._payloads[0] = with_extensions(self._payloads[0], self.news)
+            self._payloads = render_all(self.selection, self.changes, news=self.news)
         return self._payloads
 
 
-def render_all(selection: Selection, changes: Sequence[ViewChange]) -> list[bytes]:
-    """The results of the changes, one each."""
+def render_all(
+    selection: Selection, changes: Sequence[ViewChange], *, dropped: int = 0, news: bytes | None = None
+) -> list[bytes]:
+    """The results of the changes, one each; or, where they come in batches, as few as can be. The first one says how
+    many changes are missing before it, and the news."""
+    if isinstance(selection, Batches):
+        return selection.messages(changes, news=news)
     render = selection.render
-    return [render(operation, row, changed, timestamp) for operation, _key, row, changed, timestamp in changes]
-
-
-def with_extensions(result: bytes, extensions: bytes) -> bytes:
-    """A result that has none, with these extensions."""
-    return b'%b,"extensions":%b}' % (result[:-1], extensions)
+    results = [render(operation, row, changed, timestamp) for operation, _key, row, changed, timestamp in changes]
+    if dropped or news is not None:
+        results[0] = b"%b%b}" % (results[0][:-1], extensions(dropped=dropped, news=news))
+    return results
 
 
 def in_order(deliveries: list[tuple[Subscription, Delivery]]) -> list[tuple[Subscription, Delivery]]:
     """Deliveries of one source to several subscriptions of a connection, cut so that each gets a timestamp's changes
-    before any gets the next one's."""
+    before any gets the next one's. A batch is not cut."""
     if len(deliveries) == 1 or len({change[4] for _, part in deliveries for change in part.changes}) == 1:
         return deliveries
     pieces: list[tuple[int, Subscription, Delivery]] = []
     for subscription, part in deliveries:
         news = part.news
-        for timestamp, changes in groupby(part.changes, key=itemgetter(4)):
-            piece = Delivery(part.selection, list(changes))
+        for timestamp, changes in _pieces(part):
+            piece = Delivery(part.selection, changes)
             piece.news, news = news, None
             pieces.append((timestamp, subscription, piece))
     pieces.sort(key=itemgetter(0))
     return [(subscription, piece) for _timestamp, subscription, piece in pieces]
+
+
+def _pieces(delivery: Delivery) -> list[tuple[int, list[ViewChange]]]:
+    changes = delivery.changes
+    if delivery.selection.__class__ is Batches:
+        return [(changes[-1][4], changes)]
+    return [(timestamp, list(piece)) for timestamp, piece in groupby(changes, key=itemgetter(4))]

@@ -6,21 +6,28 @@ view and rendered once a selection, however many clients follow. Views and group
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tycostream.filters import Filter, FilterIndex
 from tycostream.model import Operation, Row
 from tycostream.views.cache import Delta
 from tycostream.views.delivery import Delivery, Selection, Subscription, ViewChange
+from tycostream.views.pace import Rhythm
+from tycostream.views.windows import Window
+
+Stamp = Callable[[list[ViewChange]], list[ViewChange]]
+"""What gives changes their place in the source's history: see `Moment`."""
 
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """The subscriptions of a view that share a selection. `news` goes with the next changes: see `Delivery.news`."""
+    """The subscriptions of a view that share a selection and a rhythm; without a rhythm there is no window. `news` goes
+    with the next changes that are told: see `Delivery.news`."""
 
     selection: Selection
     marked: bool = False
+    window: Window | None = None
     subscriptions: dict[Subscription, None] = field(default_factory=dict)
     news: bytes | None = None
 
@@ -30,7 +37,7 @@ class View:
     """One filter and who follows it. `pending` holds changes that are not yet flushed."""
 
     filter: Filter
-    groups: dict[Selection, Group] = field(default_factory=dict)
+    groups: dict[tuple[Selection, Rhythm | None], Group] = field(default_factory=dict)
     pending: list[ViewChange] = field(default_factory=list)
 
 
@@ -41,6 +48,9 @@ class Views:
         self._index: FilterIndex[View] = FilterIndex()
         self._views: dict[Filter, View] = {}
         self._touched: list[View] = []
+        self._noted: list[tuple[Group, Window, list[ViewChange]]] = []
+        self.windows: dict[Group, Window] = {}
+        """Those in which something has been gathered."""
 
     def __len__(self) -> int:
         return len(self._views)
@@ -60,20 +70,24 @@ class Views:
         if view is None:
             view = self._views[subscription.filter] = View(subscription.filter)
             self._index.add(subscription.filter, view)
-        group = view.groups.get(subscription.selection)
+        key = subscription.selection, subscription.rhythm
+        group = view.groups.get(key)
         if group is None:
-            group = view.groups[subscription.selection] = Group(subscription.selection, subscription.marked)
+            window = Window(subscription.rhythm) if subscription.rhythm else None
+            group = view.groups[key] = Group(subscription.selection, subscription.marked, window)
         group.subscriptions[subscription] = None
 
     def remove(self, subscription: Subscription) -> bool:
         """Returns whether it was there."""
         view = self._views.get(subscription.filter)
-        group = None if view is None else view.groups.get(subscription.selection)
+        key = subscription.selection, subscription.rhythm
+        group = None if view is None else view.groups.get(key)
         if view is None or group is None or subscription not in group.subscriptions:
             return False
         del group.subscriptions[subscription]
         if not group.subscriptions:
-            del view.groups[subscription.selection]
+            del view.groups[key]
+            self.windows.pop(group, None)
         if not view.groups:
             del self._views[subscription.filter]
             self._index.remove(subscription.filter, view)
@@ -110,17 +124,56 @@ class Views:
         for view in self._views.values():
             view.pending = []
         self._touched = []
+        self._noted = []
 
-    def flush(self) -> Iterator[tuple[Group, Delivery]]:
-        """What has been noted since the last flush, for each group that it concerns."""
+    def flush(self, stamp: Stamp | None = None) -> Iterator[tuple[Group, Delivery]]:
+        """What has been noted since the last flush, for each group that it concerns and that has no rhythm. What goes
+        into windows does so with `settle`. `stamp` gives changes their place, for those whose selection shows it."""
         touched, self._touched = self._touched, []
         for view in touched:
             pending, view.pending = view.pending, []
             for group in view.groups.values():
                 interest = group.selection.interest
                 changes = [change for change in pending if change[0] is not Operation.UPDATE or change[3] & interest]
-                if changes:
-                    delivery = Delivery(group.selection, changes)
-                    if group.news is not None:
-                        delivery.news, group.news = group.news, None
-                    yield group, delivery
+                if not changes:
+                    continue
+                if stamp is not None and group.marked:
+                    changes = stamp(changes)
+                if group.window is not None:
+                    self._noted.append((group, group.window, changes))
+                else:
+                    yield group, _delivery(group, changes)
+
+    def settle(self) -> None:
+        """What was flushed is told, or in a window; it is not taken back any more."""
+        if not self._noted:  # the usual case
+            return
+        noted, self._noted = self._noted, []
+        for group, window, changes in noted:
+            if group.subscriptions:
+                window.add(changes)
+                self.windows[group] = window
+
+    def flush_windows(self, now: float) -> Iterator[tuple[Group, Delivery]]:
+        """What windows hold that are due. Not in the middle of a timestamp, which stays together."""
+        for group, window in [(group, window) for group, window in self.windows.items() if window.due <= now]:
+            yield from self._ended(group, window)
+
+    def flush_window(self, subscription: Subscription) -> Iterator[tuple[Group, Delivery]]:
+        """What the window holds that a subscription is about to share: its rows have that already."""
+        view = self._views.get(subscription.filter)
+        group = None if view is None else view.groups.get((subscription.selection, subscription.rhythm))
+        if group is not None and (window := self.windows.get(group)) is not None:
+            yield from self._ended(group, window)
+
+    def _ended(self, group: Group, window: Window) -> Iterator[tuple[Group, Delivery]]:
+        del self.windows[group]
+        if changes := window.take():
+            yield group, _delivery(group, changes)
+
+
+def _delivery(group: Group, changes: list[ViewChange]) -> Delivery:
+    """The changes, and the news that wait."""
+    delivery = Delivery(group.selection, changes)
+    delivery.news, group.news = group.news, None
+    return delivery

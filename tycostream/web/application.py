@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -12,7 +12,10 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from tycostream.graphql import Engine
+from tycostream.limits import NearLimits
+from tycostream.web.admission import Admission
 from tycostream.web.base import MAX_HEADER_BYTES, BaseHandler, NotFoundHandler
+from tycostream.web.client_address import Network
 from tycostream.web.debug import ActorsHandler, ListActors
 from tycostream.web.graphql_handler import GraphQLHandler, OpenConnection, SocketRules
 from tycostream.web.health import ServiceStatus, health, readiness
@@ -26,7 +29,7 @@ Route = tuple[str, type[RequestHandler], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """How the server behaves; times in seconds, sizes in bytes. `ping` 0 sends none.
+    """How the server behaves; times in seconds, sizes in bytes. `ping` 0 sends none, `max_per_address` 0 is no limit.
 
     `request_seconds`: how long an HTTP connection may wait for its next request, and how long a body may take.
     """
@@ -34,6 +37,8 @@ class WebConfig:
     ui: bool = False
     origins: frozenset[str] = frozenset()
     max_connections: int = 10_000
+    max_per_address: int = 0
+    proxies: tuple[Network, ...] = ()
     max_message_bytes: int = 1_048_576
     ping: float = 12.0
     debug_open: bool = False
@@ -48,6 +53,7 @@ class Services:
     open_connection: OpenConnection
     status: Callable[[], ServiceStatus]
     actors: ListActors
+    near: NearLimits = field(default_factory=NearLimits)
 
 
 class PageHandler(BaseHandler):
@@ -65,9 +71,10 @@ class PageHandler(BaseHandler):
 def make_application(services: Services, config: WebConfig, more: Sequence[Route] = ()) -> Application:
     """All routes, and `more` of whoever runs a service for a purpose of its own."""
     page = Page(read_page("console/index.html"), served=True) if config.ui else None
+    admission = Admission(config.max_connections, config.max_per_address, config.proxies, services.near)
     graphql = {
         "engine": services.engine,
-        "rules": SocketRules(config.origins, config.max_connections),
+        "rules": SocketRules(config.origins, admission),
         "open_connection": services.open_connection,
         "page": page,
         "max_body": config.max_message_bytes,

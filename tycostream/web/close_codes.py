@@ -27,6 +27,7 @@ class CloseCode(enum.IntEnum):
     NORMAL = 1000, "the client terminated the connection"
     GOING_AWAY = 1001, "the server is being stopped"
     PROTOCOL_ERROR = 1002, "not a frame that a client may send"
+    POLICY_VIOLATION = 1008, "too many operations"
     MESSAGE_TOO_BIG = 1009, "message too big"
     SERVICE_RESTART = 1012, "an error ended this connection; please come back"
     TRY_AGAIN_LATER = 1013, "too slow"

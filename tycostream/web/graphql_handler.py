@@ -11,6 +11,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from tycostream.errors import known
 from tycostream.graphql import Engine
+from tycostream.web.admission import Admission
 from tycostream.web.base import BaseHandler
 from tycostream.web.close_codes import CloseCode, fit_reason
 from tycostream.web.cors import cors_headers
@@ -39,11 +40,10 @@ OpenConnection = Callable[[SocketTransport, ConnectionInfo], Inbox]
 
 @dataclass(eq=False, slots=True)
 class SocketRules:
-    """Who may open a WebSocket. `origins` is empty where any page may; `open` counts the sockets that are."""
+    """Who may open a WebSocket. `origins` is empty where any page may."""
 
     origins: frozenset[str]
-    max_connections: int
-    open: int = 0
+    admission: Admission
 
 
 class SpelledHeaders(HTTPHeaders):
@@ -66,6 +66,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         self._page = page
         self.max_body_bytes = max_body
         self._inbox: Inbox | None = None
+        self._address = ""
         self._transport: SocketTransport | None = None
         self._protocol: str | None = None
 
@@ -120,10 +121,10 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
     # WebSocket
 
     async def _upgrade(self, *args: Any, **kwargs: Any) -> None:
-        if self._rules.open >= self._rules.max_connections:
+        self._address = self._rules.admission.address_of(self.request)
+        if (refusal := self._rules.admission.refusal(self._address)) is not None:
             self.set_header("Retry-After", "5")
-            text = f"there are {self._rules.max_connections} connections already"
-            self.write_json(503, error_body(text, TOO_MANY_CONNECTIONS))
+            self.write_json(refusal.status, error_body(refusal.message, TOO_MANY_CONNECTIONS))
             return
         await super().get(*args, **kwargs)
 
@@ -145,7 +146,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         return PatientProtocol(self, False, protocol.params) if isinstance(protocol, WebSocketProtocol13) else None
 
     def open(self, *_args: str, **_kwargs: str) -> None:
-        self._rules.open += 1
+        self._rules.admission.entered(self._address)
         if self._protocol is None:
             self._shut(CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE, CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE.reason)
             return
@@ -153,7 +154,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         assert isinstance(connection, PatientProtocol)
         self._transport = SocketTransport(connection.stream, self._shut, connection.progressed)
         agent = self.request.headers.get("User-Agent")
-        info = ConnectionInfo(self.request.remote_ip or "", self._protocol, agent)
+        info = ConnectionInfo(self._address, self._protocol, agent)
         try:
             self._inbox = self._open_connection(self._transport, info)
         except Exception:
@@ -172,7 +173,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         return self._inbox.received(message)
 
     def on_close(self) -> None:
-        self._rules.open -= 1
+        self._rules.admission.left(self._address)
         if self._transport is not None:
             self._transport.abandon()
         if self._inbox is not None:

@@ -30,7 +30,7 @@ for (const [text, all] of [
   ["subscription { trades { data { | } } }", ["id", "symbol", "price", "__typename"]],
   ["subscription { trades { data { sy| } } }", ["symbol"]],
   ["subscription { trades { data { id sy| } fields } }", ["symbol"]],
-  ["subscription S { x: trades { data { id } o| } }", ["operation"]],
+  ["subscription S { x: trades { data { id } op| } }", ["operation"]],
   ["{ trades(wh|) { id } }", ["where"]],
   ["{ trades(where: {|}) { id } }", ["id", "symbol", "price", "_and", "_or", "_not"]],
   ["{ trades(where: {id: {_eq: 1}, pr|}) { id } }", ["price"]],

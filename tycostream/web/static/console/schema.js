@@ -66,10 +66,10 @@ export class Schema {
     return this.field(this.roots.subscription, "source_status") !== undefined;
   }
 
-  // A subscription's field is a source if it tells rows: `operation` and `data`
+  // A subscription's field is a source if it tells rows, `operation` and `data`, one at a time
   #source({ name, type, args }) {
     const data = this.field(named(type), "data");
-    if (!data || !this.field(named(type), "operation")) return null;
+    if (!data || inner(type).kind === "LIST" || !this.field(named(type), "operation")) return null;
     const where = args.find((arg) => arg.name === "where");
     const derived = new Set(args.filter((arg) => arg.name.startsWith("derive_")).map((arg) => arg.name.slice(7)));
     const columns = this.fields(named(data.type)).map((column) => ({
