@@ -32,7 +32,7 @@ DOCS = ROOT / "docs"
 PAGES = {name: (DOCS / f"{name}.md").read_text() for name in ("guide", "deploy", "migration")}
 STEPS = PAGES["guide"].split("## From nothing to your own data")[1].split("\n## ")[0]
 OURS = {one.name for one in VARIABLES}
-OTHERS = {"SOURCE_DATE_EPOCH", "PYTHON_IMAGE", "FIRE_EXISTING", *FAILURES}
+OTHERS = {"SOURCE_DATE_EPOCH", "PYTHON_IMAGE", "FIRE_EXISTING", "DROP_OLDEST", *FAILURES}
 
 
 def blocks(text: str, language: str) -> list[str]:

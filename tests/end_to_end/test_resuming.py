@@ -98,7 +98,7 @@ class Follower:
         try:
             await client.until(lambda: self.rows == expected)
         except TimeoutError:
-            assert self.rows == expected
+            assert (self.error, self.heard[-5:], self.rows) == (None, self.heard[-5:], expected)
 
 
 SMALL = """
