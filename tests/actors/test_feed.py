@@ -27,7 +27,7 @@ class Hearer:
     async def ready(self) -> None:
         return None
 
-    def on_transaction(self, lsn: int, committed_at: float, changes: Sequence[Any]) -> None:
+    def on_transaction(self, lsn: int, committed_at: float, changes: Sequence[Any], xid: int) -> None:
         self.heard.append(len(changes))
 
 

@@ -40,7 +40,7 @@ RELATION = (
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (b"B" + struct.pack(">qqi", 5, 1_000_000, 7), Begin(5, 946_684_801.0)),
+        (b"B" + struct.pack(">qqi", 5, 1_000_000, 7), Begin(5, 946_684_801.0, 7)),
         (b"C\0" + struct.pack(">qqq", 5, 6, 1_500_000), Commit(6, 946_684_801.5)),
         (RELATION, WireRelation(3_000_000_000, "public", "t", "d", ("id", "v"), frozenset({"id"}))),
         (b"I" + struct.pack(">I", 9) + b"N" + ROW, Insert(9, READ)),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.databases.postgres.support import following, rows_of, source_of
 from tests.support.postgres import Database
 from tycostream.databases.driver import DatabaseError
+from tycostream.databases.postgres.query import is_visible
 from tycostream.model import ColumnType as T
 from tycostream.model import SnapshotStarted
 
@@ -27,6 +30,50 @@ async def test_a_view_over_views_follows_the_tables_beneath(postgres: Database) 
         await replica.until(lambda: replica.rows == {"1": ("1", "Z")})
         timestamps = [event.timestamp for event in replica.events if isinstance(event, SnapshotStarted)]
         assert timestamps == sorted(timestamps)
+
+
+async def test_a_commit_that_is_streamed_before_it_is_visible_is_not_forgotten(postgres: Database) -> None:
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE VIEW w AS SELECT id, v FROM t")
+    source = source_of("w", PLAIN)
+    async with following(postgres, source) as replica:
+        await replica.until(lambda: replica.snapshots)
+        # Commits are written and streamed, but nobody sees them before a standby that does not exist has them
+        postgres.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        try:
+            postgres.execute("SELECT pg_reload_conf()")
+            number, waits = 0, False
+            while not waits:
+                number += 1
+                insert = ["SET synchronous_commit = on", f"INSERT INTO t VALUES ({number}, 'x')"]
+                writing = asyncio.create_task(postgres.transaction(insert))
+                waits = not (await asyncio.wait({writing}, timeout=0.5))[0]
+            known = replica.snapshots
+            await replica.until(lambda: replica.snapshots > known)
+            assert str(number) not in replica.rows
+        finally:
+            postgres.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            postgres.execute("SELECT pg_reload_conf()")
+        await writing
+        await replica.until(lambda: replica.rows == rows_of(postgres, source))
+        assert str(number) in replica.rows
+
+
+@pytest.mark.parametrize(
+    ("xid", "snapshot", "visible"),
+    [
+        (9, "10:10:", True),
+        (10, "10:10:", False),
+        (11, "10:10:", False),
+        (10, "10:12:10", False),
+        (11, "10:12:10", True),
+        (4294967295, "4294967297:4294967297:", True),
+        (0, "4294967297:4294967297:", True),
+        (4294967295, "4294967294:4294967297:4294967295", False),
+        (1, "4294967295:4294967295:", False),
+    ],
+)
+def test_what_a_snapshot_shows(xid: int, snapshot: str, visible: bool) -> None:
+    assert is_visible(xid, snapshot) is visible
 
 
 async def test_a_burst_of_changes_leads_to_few_queries(postgres: Database) -> None:

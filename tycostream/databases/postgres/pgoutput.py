@@ -24,6 +24,7 @@ class Begin:
 
     final_lsn: int
     committed_at: float
+    xid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ WireMessage = Begin | Commit | WireRelation | Insert | Update | Delete | Truncat
 _INT16 = struct.Struct(">h").unpack_from
 _INT32 = struct.Struct(">i").unpack_from
 _OID = struct.Struct(">I").unpack_from
-_BEGIN = struct.Struct(">qqi").unpack_from
+_BEGIN = struct.Struct(">qqI").unpack_from
 _COMMIT = struct.Struct(">bqqq").unpack_from
 
 
@@ -101,8 +102,8 @@ def decode(payload: bytes) -> WireMessage | None:
     if kind == b"D":
         return Delete(_OID(payload, 1)[0], _tuple(payload, 6)[0], payload[5:6] == b"K")
     if kind == b"B":
-        final_lsn, microseconds, _xid = _BEGIN(payload, 1)
-        return Begin(final_lsn, _seconds(microseconds))
+        final_lsn, microseconds, xid = _BEGIN(payload, 1)
+        return Begin(final_lsn, _seconds(microseconds), xid)
     if kind == b"C":
         _flags, _commit_lsn, end_lsn, microseconds = _COMMIT(payload, 1)
         return Commit(end_lsn, _seconds(microseconds))

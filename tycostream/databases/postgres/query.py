@@ -35,20 +35,41 @@ class Intervals:
 
 
 class Watcher:
-    """Hears that a table beneath a view has changed; what has changed does not matter."""
+    """Hears that a table beneath a view has changed; what has changed does not matter.
+
+    A transaction is streamed as soon as its commit is written, which is before other sessions see it: by moments, or
+    for as long as a synchronous standby is waited for. So `changed` stays set until a query has shown it.
+    """
 
     def __init__(self, tables: Sequence[Table]) -> None:
         self.tables = tables
         self.changed = asyncio.Event()
+        self._unseen: set[int] = set()
 
     async def ready(self) -> None:
         """Never behind."""
 
     def on_transaction(
-        self, _lsn: int, _committed_at: float, _changes: Sequence[tuple[WireRelation, RowMessage]]
+        self, _lsn: int, _committed_at: float, _changes: Sequence[tuple[WireRelation, RowMessage]], xid: int
     ) -> None:
         """Something has changed."""
+        self._unseen.add(xid)
         self.changed.set()
+
+    def shown(self, snapshot: str) -> None:
+        """A query has shown what is visible in this snapshot."""
+        self._unseen = {xid for xid in self._unseen if not is_visible(xid, snapshot)}
+        if self._unseen:
+            self.changed.set()
+
+
+def is_visible(xid: int, snapshot: str) -> bool:
+    """Whether a transaction that has committed is seen in a snapshot, `xmin:xmax:those in progress` with 64-bit numbers
+    (PostgreSQL documentation, "Transaction ID and Snapshot Information Functions"). `xid` are its lower 32 bits."""
+    _xmin, xmax, running = snapshot.split(":")
+    end = int(xmax)
+    behind = (end - xid + (1 << 31)) % (1 << 32) - (1 << 31)
+    return behind > 0 and str(end - behind) not in running.split(",")
 
 
 async def follow_by_query(
@@ -105,15 +126,15 @@ async def _requery(
     while True:
         watcher.changed.clear()
         started = clock()
-        await query(connection, source, plan.relation, emit, ready)
+        watcher.shown(await query(connection, source, plan.relation, emit, ready))
         took = clock() - started
         await asyncio.sleep(max(interval - took, took, 0.0))
         await watcher.changed.wait()
 
 
-async def query(connection: AsyncConnection, source: Source, table: Table, emit: Emit, ready: Ready) -> None:
-    """Report the relation's rows as one snapshot. Raises DatabaseError, also where the key does not tell the rows
-    apart."""
+async def query(connection: AsyncConnection, source: Source, table: Table, emit: Emit, ready: Ready) -> str:
+    """Report the relation's rows as one snapshot, and return PostgreSQL's own text of it. Raises DatabaseError, also
+    where the key does not tell the rows apart."""
     # Read before the rows: they show at least this position
     ((position,),) = await connection.execute(_POSITION)
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in source.columns)
@@ -122,6 +143,7 @@ async def query(connection: AsyncConnection, source: Source, table: Table, emit:
             "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; DECLARE rows NO SCROLL CURSOR FOR SELECT {} FROM {}"
         ).format(columns, table.identifier)
     )
+    ((snapshot,),) = await connection.execute("SELECT txid_current_snapshot()")
     emit(SnapshotStarted(parse_lsn(position)))
     keys: set[Key] = set()
     while rows := await connection.execute(f"FETCH {FETCH_ROWS} FROM rows"):
@@ -130,6 +152,7 @@ async def query(connection: AsyncConnection, source: Source, table: Table, emit:
         await ready()
     await connection.execute("COMMIT")
     emit(SnapshotComplete())
+    return str(snapshot)
 
 
 def _check_keys(source: Source, rows: list[Row], keys: set[Key]) -> None:

@@ -45,8 +45,11 @@ class Follower(Protocol):
 
     tables: Sequence[Table]
 
-    def on_transaction(self, lsn: int, committed_at: float, changes: Sequence[tuple[WireRelation, RowMessage]]) -> None:
-        """The changes of one transaction to this follower's tables, in order; `lsn` is the commit's end."""
+    def on_transaction(
+        self, lsn: int, committed_at: float, changes: Sequence[tuple[WireRelation, RowMessage]], xid: int
+    ) -> None:
+        """The changes of one transaction to this follower's tables, in order; `lsn` is the commit's end. Other sessions
+        may not see them yet."""
 
     async def ready(self) -> None:
         """Wait until this follower has handled most of what it was told."""
@@ -136,6 +139,7 @@ class ReplicationStream:
         self._transaction: dict[Follower, list[tuple[WireRelation, RowMessage]]] = {}
         self._paused: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._xid = 0
         self.lsn = 0
         self.transactions = 0
 
@@ -291,6 +295,7 @@ class ReplicationStream:
                 self._collect(oid, message)
         elif isinstance(message, Begin):
             self._transaction = {}
+            self._xid = message.xid
 
     def _collect(self, oid: int, message: RowMessage) -> None:
         followers = self._followers.get(oid)
@@ -308,7 +313,7 @@ class ReplicationStream:
         self.lsn = commit.end_lsn
         self.transactions += 1
         for follower, changes in transaction.items():
-            follower.on_transaction(commit.end_lsn, commit.committed_at, changes)
+            follower.on_transaction(commit.end_lsn, commit.committed_at, changes, self._xid)
         self._cursor.send_feedback(write_lsn=commit.end_lsn, flush_lsn=commit.end_lsn, apply_lsn=commit.end_lsn)
 
     # Left-overs

@@ -104,7 +104,9 @@ class TableFollower:
         self._held, self._held_rows = [], 0
         self._position_known.set()
 
-    def on_transaction(self, lsn: int, committed_at: float, changes: Sequence[tuple[WireRelation, RowMessage]]) -> None:
+    def on_transaction(
+        self, lsn: int, committed_at: float, changes: Sequence[tuple[WireRelation, RowMessage]], _xid: int = 0
+    ) -> None:
         """Report a transaction, or hold it back."""
         if self._abandoned:
             return
