@@ -155,13 +155,19 @@ class GraphQLClient:
                 await self.send({"id": operation_id, "type": self.words.stop})
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until something that the server sends makes the condition true."""
+        """Wait until something that the server sends makes the condition true, if only for a moment."""
+        met = False
+
+        def ended() -> bool:
+            nonlocal met
+            met = met or bool(condition())
+            return met or self._reader.done()
+
         async with self._changed:
-            met = self._changed.wait_for(lambda: bool(condition()) or self._reader.done())
-            await asyncio.wait_for(met, WAIT_SECONDS)
+            await asyncio.wait_for(self._changed.wait_for(ended), WAIT_SECONDS)
         if self._reader.done():
             self._reader.result()
-        assert condition(), f"the connection was closed: {self.close_code} {self.close_reason}"
+        assert met, f"the connection was closed: {self.close_code} {self.close_reason}"
 
     async def closed(self) -> tuple[int | None, str | None]:
         """Wait for the server to close the connection."""
