@@ -131,31 +131,23 @@ class ConnectionActor(LoopActor):
             shared or SharedLimits(),
             info.remote_address,
             self.dispatcher.loop.time,
-            lambda: _told(self.actor_ref, BacklogFull()),
+            self._too_slow,
         )
         self._more_to_send = False
         self._waiting_bytes = 0
         self._closing = False
-        self._init_timer: asyncio.TimerHandle | None = None
-        self._keep_alive_timer: asyncio.TimerHandle | None = None
-        self._idle_timer: asyncio.TimerHandle | None = None
         self._since = time.time()
 
     # Life
 
     def on_start(self) -> None:
-        self._init_timer = self.dispatcher.loop.call_later(
-            self._config.init_timeout, lambda: tell(self.actor_ref, InitTimedOut())
-        )
+        self.tell_later(self._config.init_timeout, InitTimedOut())
         self._await_keep_alive()
         if self._config.idle:
-            self._await_idle(self._config.idle)
+            self.tell_later(self._config.idle, IdleDue())
 
     def on_stop(self) -> None:
         self._limits.close()
-        for timer in (self._init_timer, self._keep_alive_timer, self._idle_timer):
-            if timer is not None:
-                timer.cancel()
         for query in self._queries.values():
             query.cancel()
         for subscription in self._subscriptions.values():
@@ -228,21 +220,19 @@ class ConnectionActor(LoopActor):
         """Few protocols need it: the others have no timer."""
         seconds = self._protocol.keep_alive_seconds
         if seconds:
-            self._keep_alive_timer = self.dispatcher.loop.call_later(
-                seconds, lambda: tell(self.actor_ref, KeepAliveDue())
-            )
+            self.tell_later(seconds, KeepAliveDue())
 
     @handles(IdleDue)
     def _on_idle_due(self, _message: IdleDue) -> None:
         busy = bool(self._subscriptions or self._queries)
         left = self._config.idle if busy else self._limits.idle_left()
         if left > 0:
-            self._await_idle(left)
+            self.tell_later(left, IdleDue())
         else:
             self.close(CloseCode.NORMAL, f"idle: no operation for {self._config.idle:g} s")
 
-    def _await_idle(self, seconds: float) -> None:
-        self._idle_timer = self.dispatcher.loop.call_later(seconds, lambda: _told(self.actor_ref, IdleDue()))
+    def _too_slow(self) -> None:
+        tell(self.actor_ref, BacklogFull())
 
     @handles(BacklogFull)
     def _on_backlog_full(self, _message: BacklogFull) -> None:
@@ -432,7 +422,3 @@ class ConnectionActor(LoopActor):
 def unavailable(text: str, code: str = UNAVAILABLE) -> dict[str, Any]:
     """A GraphQL error: the source can't be served now."""
     return {"message": text, "extensions": {"code": code}}
-
-
-def _told(ref: ActorRef[Any], message: object) -> None:
-    tell(ref, message)

@@ -220,6 +220,7 @@ class LoopActor(_Handling):
         self.on_exit: ExitHook | None = None
         """Called once when the actor has ended, with the error that ended it, if any. Its supervisor sets it."""
         self._busy: asyncio.Task[None] | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
         self._started = False
         self._ended = False  # as `actor_stopped`, but cheaper to ask
         self._inbox: LoopInbox = self.actor_inbox  # type: ignore[assignment]
@@ -257,6 +258,23 @@ class LoopActor(_Handling):
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a coroutine beside this actor; it must not touch the actor's state but through messages."""
         return self.dispatcher.spawn(work)
+
+    def tell_later(self, seconds: float, message: Any) -> asyncio.TimerHandle:
+        """Send this actor a message after this time, unless it has ended by then. `cancel` takes it back."""
+
+        def send() -> None:
+            self._timers.discard(timer)
+            tell(self.actor_ref, message)
+
+        timer = self.dispatcher.loop.call_later(seconds, send)
+        self._timers.add(timer)
+        return timer
+
+    def cancel(self, timer: asyncio.TimerHandle | None) -> None:
+        """Take a message of `tell_later` back, if there is one and it was not sent yet."""
+        if timer is not None:
+            timer.cancel()
+            self._timers.discard(timer)
 
     # Turns
 
@@ -353,6 +371,9 @@ class LoopActor(_Handling):
     def _end(self, error: BaseException | None) -> None:
         self._ended = True
         self._inbox.detach()
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
         if self._busy is not None:
             self._busy.cancel()
             self._busy = None

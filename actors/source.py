@@ -126,7 +126,6 @@ class SourceActor(LoopActor):
         self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
         self._looking: dict[Watch, asyncio.Future[bool]] = {}
         """Whom to tell that their first rows have been looked at."""
-        self._timers: set[asyncio.TimerHandle] = set()
         self._lingering: asyncio.TimerHandle | None = None
         self._window_timer: asyncio.TimerHandle | None = None
         self._window_at = 0.0
@@ -152,7 +151,6 @@ class SourceActor(LoopActor):
 
     def on_stop(self) -> None:
         self._stop_driver()
-        self._cancel_timers()
         self._fail_questions(f"source {self.source.name} is being stopped")
         for watch in list(self._looking):
             self._forget_looking(watch)
@@ -299,7 +297,7 @@ class SourceActor(LoopActor):
             question.set_exception(SourceUnavailableError(self._unavailable()))
             return question
         self._questions[question] = message
-        self._later(message.within, GiveUp(question))
+        self.tell_later(message.within, GiveUp(question))
         if self._state is State.IDLE:
             self._start_driver()
         return question
@@ -324,7 +322,7 @@ class SourceActor(LoopActor):
 
     def _linger_if_unused(self) -> None:
         if not self._wanted() and self._state is not State.IDLE and self._lingering is None:
-            self._lingering = self._later(self._config.linger, LingerOver())
+            self._lingering = self.tell_later(self._config.linger, LingerOver())
 
     @handles(LingerOver)
     def _rest(self, _message: LingerOver) -> None:
@@ -336,9 +334,8 @@ class SourceActor(LoopActor):
             self._set_state(State.IDLE, None)
 
     def _stop_lingering(self) -> None:
-        if self._lingering is not None:
-            self._lingering.cancel()
-            self._lingering = None
+        self.cancel(self._lingering)
+        self._lingering = None
 
     # What the driver reports
 
@@ -480,12 +477,11 @@ class SourceActor(LoopActor):
                 return
             due = later
         if self._window_timer is not None and self._window_at > due:
-            self._window_timer.cancel()
-            self._timers.discard(self._window_timer)
+            self.cancel(self._window_timer)
             self._window_timer = None
         if self._window_timer is None:
             self._window_at = due
-            self._window_timer = self._later(due - now, WindowsDue())
+            self._window_timer = self.tell_later(due - now, WindowsDue())
 
     @handles(WindowsDue)
     def _on_windows_due(self, _message: WindowsDue) -> None:
@@ -560,7 +556,7 @@ class SourceActor(LoopActor):
             if permanent:
                 self._refuse_questions()
         # Also while nobody waits: those who were refused may come back, and are to find that it is over
-        self._later(retry, StartDriver())
+        self.tell_later(retry, StartDriver())
         self._linger_if_unused()
 
     def _refuse_impatient(self) -> None:
@@ -608,20 +604,6 @@ class SourceActor(LoopActor):
             self._announced = state
             reason = self._note if state is State.LIVE else self._trouble
             self._memory.announce(news_of(Standing(self.source.name, state, since, reason, self._memory.lag.ms)))
-
-    def _later(self, seconds: float, message: Any) -> asyncio.TimerHandle:
-        def send() -> None:
-            self._timers.discard(timer)
-            tell(self.actor_ref, message)
-
-        timer = self.dispatcher.loop.call_later(seconds, send)
-        self._timers.add(timer)
-        return timer
-
-    def _cancel_timers(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
 
     def details(self) -> dict[str, Any]:
         return {

@@ -130,16 +130,11 @@ class Supervisor(LoopActor):
         self._children: dict[tuple[str, str], Child] = {}
         self._by_urn: dict[str, Child] = {}
         self._stopping = False
-        self._timers: set[asyncio.TimerHandle] = set()
         self._since = time.time()
 
     @handles(SourceStateChanged)
     def _on_source_state(self, message: SourceStateChanged) -> None:
         self._board.post(message)
-
-    def on_stop(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
 
     # Children
 
@@ -238,13 +233,7 @@ class Supervisor(LoopActor):
             return
         delay = 0.0 if count == 1 else min(strategy.most, strategy.delay * 2.0 ** (count - 2))
         child.state = "restarting"
-
-        def restart() -> None:
-            self._timers.discard(timer)
-            tell(self.actor_ref, RestartChild(child.kind, child.name))
-
-        timer = self.dispatcher.loop.call_later(delay, restart)
-        self._timers.add(timer)
+        self.tell_later(delay, RestartChild(child.kind, child.name))
 
     @handles(RestartChild)
     def _on_restart(self, message: RestartChild) -> None:

@@ -65,11 +65,12 @@ async def test_a_client_without_an_operation_is_closed_with_1000_once_it_is_idle
         await until(lambda: not client.ref.is_alive())
 
 
-async def test_without_a_limit_nobody_is_idle(words: Words) -> None:
-    async with world() as made, connection(made, words) as client:
+@pytest.mark.parametrize(("idle", "more"), [(0.0, 0), (9.0, 1)])
+async def test_without_a_limit_nobody_is_idle(words: Words, idle: float, more: int) -> None:
+    async with world() as made, connection(made, words, idle=idle, ping=0.0) as client:
         client.say("connection_init")
         await until(lambda: client.of_type("connection_ack"))
-        assert client.ref._actor_weakref()._idle_timer is None
+        assert len(client.ref._actor_weakref()._timers) == 1 + more, "one of them awaits the client's beginning"
 
 
 async def test_when_too_much_waits_for_all_the_slowest_is_closed_and_the_others_are_served(words: Words) -> None:

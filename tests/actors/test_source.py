@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from actors.runtime import stop_actor
+from actors.source import SourceActor
 from actors.source_messages import Attach, Attached, Delivered, Detach, ReadRows, SourceUnavailableError
 from tests.actors.support import Listener, World, subscription, until, world
 from tests.views.support import SOURCE, every_row
@@ -293,6 +294,19 @@ async def test_an_actor_that_crashes_is_replaced_and_its_subscribers_get_the_dif
         (await made.run(2)).snapshot(3, ("1", "CHANGED", "1"), C)
         await until(lambda: rows_of(listener) == {"1": ("1", "CHANGED", "1"), "3": C})
         assert SOURCE.name == "trades"
+
+
+async def test_questions_one_after_the_other_leave_one_timer_behind() -> None:
+    async with world() as made:
+        question = made.source.ask(ReadRows(every_row(), within=10.0), block=False)
+        (await made.run(1)).snapshot(1, A)
+        assert await question == [A]
+        actor = made.source._actor_weakref()
+        assert isinstance(actor, SourceActor)
+        known = len(actor._timers)
+        for _ in range(50):
+            assert await made.source.ask(ReadRows(every_row(), within=10.0), block=False) == [A]
+        assert len(actor._timers) <= known
 
 
 async def test_a_question_that_waits_too_long_is_answered_with_the_reason() -> None:
