@@ -17,6 +17,8 @@ from graphql import GraphQLSchema
 from pykka import ActorRef
 from tornado.httpserver import HTTPServer
 
+import actors
+import tycostream
 from actors.board import BoardDriver, SourceBoard
 from actors.connection import ConnectionActor, FrameReceived, SocketClosed, SocketDrained
 from actors.connection_limits import ConnectionConfig, SharedLimits
@@ -54,6 +56,9 @@ from tycostream.web.transport import ConnectionInfo, SocketTransport
 from tycostream.wiring import connection_parameters, courier_config, embedded_database, require_supported
 
 log = logging.getLogger("tycostream")
+
+PACKAGES = (actors, tycostream)
+"""What a service's code is in."""
 
 STOP_ORDER = ("connection", "trigger", "source", "status", "feed")
 FEED = "postgres"

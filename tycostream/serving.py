@@ -9,9 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 
-import actors
-import tycostream
-from tycostream.app import Companion, Service
+from tycostream.app import PACKAGES, Companion, Service
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.embedded import EmbeddedPostgres
 from tycostream.ending import EXIT_SIGNALLED, EXIT_SUPERVISOR_FAILED, End, Ending, exit_at_once
@@ -66,7 +64,7 @@ async def serve(
     companions = [asyncio.ensure_future(reloader.run(POLL_SECONDS if reload else None))]
     if started is not None:
         companions.append(asyncio.ensure_future(started(service)))
-    code = asyncio.ensure_future(CodeWatch((actors, tycostream), POLL_SECONDS).changed()) if reload else None
+    code = asyncio.ensure_future(CodeWatch(PACKAGES, POLL_SECONDS).changed()) if reload else None
     if code is not None:
         code.add_done_callback(lambda _changed: ending.changed())
         companions.append(code)
