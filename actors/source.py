@@ -19,6 +19,7 @@ from pykka import ActorRef
 
 from actors.attempts import Attempts
 from actors.intake import Intake
+from actors.questions import Questions, answer, candidates, select
 from actors.runtime import LoopActor, handles, tell
 from actors.source_memory import SourceMemory
 from actors.source_messages import (
@@ -44,7 +45,6 @@ from actors.source_messages import (
 )
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
-from tycostream.filters import Filter
 from tycostream.graphql.errors import UNAVAILABLE
 from tycostream.graphql.status import news_of
 from tycostream.model import (
@@ -62,7 +62,6 @@ from tycostream.model import (
 )
 from tycostream.status import Standing
 from tycostream.triggers.watches import Watch
-from tycostream.turns import Turns
 from tycostream.views import Delivery, Delta, Derivation, Derived, Reload, Subscription
 from tycostream.views.delivery import OnUnavailable
 from tycostream.views.views import Group
@@ -75,9 +74,6 @@ SLICE_ROWS = 2000
 """Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
 
 RESTARTED = "an error interrupted it; it is being restarted"
-
-SELECT_ROWS = 500
-"""Rows that a query's filter is asked of before it is asked for how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +119,7 @@ class SourceActor(LoopActor):
         self._relation: str | None = None
         self._attempts = Attempts(config.retry_min, config.retry_max)
         self._waiting = memory.waiting
-        self._questions: dict[asyncio.Future[list[Row]], ReadRows] = {}
+        self._questions = Questions()
         self._looking: dict[Watch, asyncio.Future[bool]] = {}
         """Whom to tell that their first rows have been looked at."""
         self._lingering: asyncio.TimerHandle | None = None
@@ -151,7 +147,7 @@ class SourceActor(LoopActor):
 
     def on_stop(self) -> None:
         self._stop_driver()
-        self._fail_questions(f"source {self.source.name} is being stopped")
+        self._questions.fail(f"source {self.source.name} is being stopped")
         for watch in list(self._looking):
             self._forget_looking(watch)
 
@@ -291,28 +287,21 @@ class SourceActor(LoopActor):
         if self._cache.timestamp is not None:
             self._stop_lingering()
             self._linger_if_unused()
-            return self.spawn(_select(self._candidates(message), message.filter))
+            return self.spawn(select(candidates(self._cache, message), message.filter))
         question: asyncio.Future[list[Row]] = self.dispatcher.loop.create_future()
         if self._state is State.FAILED:
             question.set_exception(SourceUnavailableError(self._unavailable()))
             return question
-        self._questions[question] = message
+        self._questions.waiting[question] = message
         self.tell_later(message.within, GiveUp(question))
         if self._state is State.IDLE:
             self._start_driver()
         return question
 
-    def _candidates(self, message: ReadRows) -> tuple[Row, ...]:
-        """The rows of this moment among which the wanted ones are."""
-        found = None if message.lookup is None else message.lookup.candidates(self._cache.rows)
-        return self._cache.frozen() if found is None else found
-
     @handles(GiveUp)
     def _give_up(self, message: GiveUp) -> None:
-        if self._questions.pop(message.question, None) is not None:
-            why = f" ({known})" if (known := self._trouble or self._note) else ""
-            text = f"source {self.source.name} has no rows yet{why}; ask again"
-            message.question.set_exception(SourceUnavailableError(text))
+        why = f" ({known})" if (known := self._trouble or self._note) else ""
+        self._questions.give_up(message.question, f"source {self.source.name} has no rows yet{why}; ask again")
 
     def _unavailable(self) -> str:
         return f"source {self.source.name} is not available: {self._trouble or 'it has failed'}"
@@ -430,9 +419,8 @@ class SourceActor(LoopActor):
     async def _serve_waiting(self, timestamp: int) -> None:
         for subscription in list(self._waiting):
             await self._admit_waiting(subscription, timestamp)
-        questions, self._questions = self._questions, {}
-        for question, message in questions.items():
-            self.spawn(_answer(question, self._candidates(message), message.filter))
+        for question, message in self._questions.take().items():
+            self.spawn(answer(question, candidates(self._cache, message), message.filter))
         for watch, fire in list(self._memory.unseen.items()):
             await self._watch(watch, timestamp, fire=fire)
             if (looking := self._looking.pop(watch, None)) is not None:
@@ -565,15 +553,10 @@ class SourceActor(LoopActor):
             self._refuse(subscription, self._unavailable())
 
     def _refuse_questions(self) -> None:
-        self._fail_questions(self._unavailable())
+        self._questions.fail(self._unavailable())
         looking, self._looking = self._looking, {}
         for future in looking.values():
             future.set_result(False)
-
-    def _fail_questions(self, message: str) -> None:
-        questions, self._questions = self._questions, {}
-        for question in questions:
-            question.set_exception(SourceUnavailableError(message))
 
     # State
 
@@ -647,19 +630,3 @@ def _told(error: Exception) -> str:
     if isinstance(error, DatabaseError):
         return "the database is out of reach" if error.private else str(error)
     return "an error ended its connection to the database"
-
-
-async def _select(rows: tuple[Row, ...], condition: Filter) -> list[Row]:
-    """The rows that a filter admits; the loop has its turn now and then."""
-    matches = condition.matches
-    found: list[Row] = []
-    async with Turns() as turns:
-        for start in range(0, len(rows), SELECT_ROWS):
-            found.extend(row for row in rows[start : start + SELECT_ROWS] if matches(row))
-            await turns.between()
-    return found
-
-
-async def _answer(question: asyncio.Future[list[Row]], rows: tuple[Row, ...], condition: Filter) -> None:
-    found = await _select(rows, condition)
-    question.set_result(found)
