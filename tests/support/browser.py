@@ -25,6 +25,10 @@ FLAGS = (
 )  # fmt: skip
 
 
+class NavigatedError(Exception):
+    """The page went elsewhere while it was asked."""
+
+
 class Page:
     """One page. `complaints` are errors and warnings in its console, `requests` the addresses that it asked for."""
 
@@ -52,6 +56,8 @@ class Page:
                 elif answer.get("method") == "Network.webSocketCreated":
                     self.requests.append(answer["params"]["url"])
                 if answer.get("id") == number:
+                    if "navigated" in answer.get("error", {}).get("message", ""):
+                        raise NavigatedError
                     assert "error" not in answer, answer
                     result: dict[str, Any] = answer["result"]
                     return result
@@ -84,8 +90,14 @@ class Page:
     async def until(self, expression: str) -> None:
         """Wait until a JavaScript expression is true."""
         async with asyncio.timeout(20):
-            while not await self.ask(expression):
+            while not await self._is(expression):
                 await asyncio.sleep(0.02)
+
+    async def _is(self, expression: str) -> bool:
+        try:
+            return bool(await self.ask(expression))
+        except NavigatedError:
+            return False
 
 
 @asynccontextmanager
@@ -106,6 +118,8 @@ async def chromium(folder: Path) -> AsyncIterator[Page]:
             yield Page(socket)
         finally:
             socket.close()
+            while await socket.read_message() is not None:
+                pass
     finally:
         if process.returncode is None:
             process.terminate()
