@@ -11,28 +11,27 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 from pykka import ActorRef
 
 from actors.connection_limits import ConnectionConfig, ConnectionLimits, FloodError, SharedLimits
+from actors.handing_out import may_go_at_once
 from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import Attach, Attached, Delivered, Detach, Refused, interrupted, place_of
 from tycostream.errors import known
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.graphql.errors import UNAVAILABLE
-from tycostream.views import Beginning, Delivery, OutboxOverflowError, Subscription
+from tycostream.views import Addressed, Beginning, OutboxOverflowError, Outlet, Subscription
 from tycostream.views.delivery import in_order
 from tycostream.web.close_codes import CloseCode
-from tycostream.web.envelope import TextFrames, text_frame
+from tycostream.web.envelope import text_frame, text_frames
 from tycostream.web.protocol import Request
 from tycostream.web.subprotocols import make_protocol
 from tycostream.web.transport import ConnectionInfo, Transport
 
 log = logging.getLogger("tycostream.connection")
-
-DIRECT_ROWS = 5000
-"""Changes that are sent at once; a larger transaction goes through the outbox, piece by piece."""
 
 SLOW, FLOOD = known("TRY_AGAIN_LATER"), known("POLICY_VIOLATION")
 
@@ -126,6 +125,7 @@ class ConnectionActor(LoopActor):
         self._subscriptions: dict[str, Subscription] = {}
         self._queries: dict[str, asyncio.Task[None]] = {}
         self._outbox = config.outbox()
+        self._outlet = Outlet(self.actor_ref, transport.try_send)
         self._limits = ConnectionLimits(
             config,
             shared or SharedLimits(),
@@ -151,6 +151,7 @@ class ConnectionActor(LoopActor):
         for query in self._queries.values():
             query.cancel()
         for subscription in self._subscriptions.values():
+            subscription.live = False
             self._tell_source(subscription, Detach(subscription))
         self._subscriptions.clear()
         if not self._closing:
@@ -162,18 +163,26 @@ class ConnectionActor(LoopActor):
             self.close(CloseCode.SERVICE_RESTART)
         self.on_stop()
 
+    def after_turn(self) -> None:
+        self._outlet.free = self._free and not self.inbox_depth
+
     # Messages
 
     @handles(Delivered)
     def _on_delivered(self, message: Delivered) -> None:
         deliveries = message.deliveries
-        if len(deliveries) == 1:  # the usual case, at once
-            subscription, delivery = deliveries[0]
-            current = self._subscriptions.get(subscription.operation_id) is subscription
-            if current and self._free_for(len(delivery.changes)):
-                self._transport.send(delivery.wrapped(subscription.envelope))
-                return
-        self._deliver(deliveries)
+        for subscriptions, _delivery in deliveries:
+            for subscription in subscriptions:
+                if not subscription.live:  # its source may be a new one, which was not told
+                    self._tell_source(subscription, Detach(subscription))
+        if self._closing:
+            return
+        if self._free and all(starmap(may_go_at_once, deliveries)):
+            frames = b"".join([delivery.frames(subscriptions) for subscriptions, delivery in in_order(deliveries)])
+            if frames:
+                self._transport.send(frames)
+        else:
+            self._put(deliveries)
 
     @handles(Attached)
     def _on_attached(self, message: Attached) -> None:
@@ -241,6 +250,7 @@ class ConnectionActor(LoopActor):
     @handles(SocketClosed)
     def _on_socket_closed(self, _message: SocketClosed) -> None:
         self._closing = True
+        self._outlet.free = False
         self._stop()
 
     @handles(CloseConnection)
@@ -250,7 +260,7 @@ class ConnectionActor(LoopActor):
     # What the protocol may do to the socket
 
     def send(self, text: str) -> None:
-        """Send one protocol message, behind whatever waits. (Changes are sent when nothing waits: `_free_for`.)"""
+        """Send one protocol message, behind whatever waits. (Changes are sent when nothing waits: `_free`.)"""
         frame = text_frame(text.encode())
         self._waiting_bytes = self._waiting_bytes + len(frame) if self._transport.pending else 0
         self._transport.send(frame)
@@ -263,6 +273,7 @@ class ConnectionActor(LoopActor):
         """Close the socket after what has been handed to it."""
         if not self._closing:
             self._closing = True
+            self._outlet.free = False
             self._transport.close(code, reason if reason is not None else code.reason)
 
     def _give_up(self, why: str) -> None:
@@ -302,6 +313,7 @@ class ConnectionActor(LoopActor):
         self._limits.active()
         subscription = self._subscriptions.pop(operation_id, None)
         if subscription is not None:
+            subscription.live = False
             self._outbox.drop(subscription)
             self._tell_source(subscription, Detach(subscription))
         query = self._queries.pop(operation_id, None)
@@ -313,8 +325,8 @@ class ConnectionActor(LoopActor):
             source=plan.source,
             filter=plan.filter,
             selection=plan.selection,
-            envelope=TextFrames(self._protocol.next_prefix(operation_id)),
-            connection=self.actor_ref,
+            envelope=text_frames(self._protocol.next_prefix(operation_id)),
+            outlet=self._outlet,
             operation_id=operation_id,
             derivation=plan.derivation,
             on_unavailable=plan.on_unavailable,
@@ -336,6 +348,7 @@ class ConnectionActor(LoopActor):
         if self._subscriptions.get(subscription.operation_id) is not subscription:
             return False
         del self._subscriptions[subscription.operation_id]
+        subscription.live = False
         self._outbox.drop(subscription)
         self._limits.active()
         return True
@@ -353,32 +366,23 @@ class ConnectionActor(LoopActor):
         self._outbox.start(subscription, snapshot)
         self._pump()
 
-    def _deliver(self, deliveries: list[tuple[Subscription, Delivery]]) -> None:
-        current: list[tuple[Subscription, Delivery]] = []
-        rows = 0
-        for subscription, delivery in deliveries:
-            if self._subscriptions.get(subscription.operation_id) is subscription:
-                current.append((subscription, delivery))
-                rows += len(delivery.changes)
-            else:
-                self._tell_source(subscription, Detach(subscription))
-        if self._closing or not current:
-            return
-        if self._free_for(rows):
-            self._transport.send(b"".join(part.wrapped(one.envelope) for one, part in in_order(current)))
-            return
+    def _put(self, deliveries: list[Addressed]) -> None:
+        """Changes that can't be sent at once."""
         try:
-            for subscription, delivery in in_order(current):
-                subscription.news = delivery.news or subscription.news
-                self._outbox.put(subscription, delivery.changes)
+            for subscriptions, delivery in in_order(deliveries):
+                for subscription in subscriptions:
+                    if subscription.live:
+                        subscription.news = delivery.news or subscription.news
+                        self._outbox.put(subscription, delivery.changes)
         except OutboxOverflowError as error:
             self._give_up(str(error))
             return
         self._pump()
 
-    def _free_for(self, rows: int) -> bool:
-        """Whether so many changes may be sent at once."""
-        return rows <= DIRECT_ROWS and self._outbox.empty and not self._transport.pending and not self._closing
+    @property
+    def _free(self) -> bool:
+        """Whether nothing stands before what is sent now."""
+        return self._outbox.empty and not self._transport.pending and not self._closing
 
     def _pump(self) -> None:
         """Send a piece of what waits, if the socket is free. The next piece comes after others have had their turn."""

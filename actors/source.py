@@ -18,6 +18,7 @@ from typing import Any
 from pykka import ActorRef
 
 from actors.attempts import Attempts
+from actors.handing_out import hand_out
 from actors.intake import Intake
 from actors.questions import Questions, answer, candidates, select
 from actors.runtime import LoopActor, handles, tell
@@ -67,8 +68,6 @@ from tycostream.views.delivery import OnUnavailable
 from tycostream.views.views import Group
 
 log = logging.getLogger("tycostream.source")
-
-ByConnection = dict[ActorRef[Any], list[tuple[Subscription, Delivery]]]
 
 SLICE_ROWS = 2000
 """Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
@@ -132,7 +131,9 @@ class SourceActor(LoopActor):
     # Life
 
     def on_start(self) -> None:
-        for subscription in [one for one in self._memory.subscriptions() if not one.connection.is_alive()]:
+        for subscription in [
+            one for one in self._memory.subscriptions() if not one.live or not one.connection.is_alive()
+        ]:
             self._memory.remove(subscription)
         self._memory.drop_ended()
         if self._cache.timestamp is not None:
@@ -212,9 +213,10 @@ class SourceActor(LoopActor):
 
     def _admit(self, subscription: Subscription, timestamp: int) -> None:
         if subscription.rhythm is not None:
-            self._tell_connections(_by_connection(self._memory.flush_window(subscription)))
+            self._hand_out(self._memory.flush_window(subscription))
         reader = self._memory.beginning(subscription, timestamp)
         self._memory.add(subscription)
+        subscription.outlet.free = False
         if not tell(subscription.connection, Attached(subscription, reader)):
             self._memory.remove(subscription)
 
@@ -440,18 +442,21 @@ class SourceActor(LoopActor):
 
     def _flush(self) -> None:
         """Tell every connection once of all that its subscriptions have to hear."""
-        by_connection = _by_connection(self._memory.flush())
+        told = list(self._memory.flush())
         woken = list(self._memory.flush_watches())
         self._memory.delivered()
         for watch in woken:
             tell(watch.receiver, CrossingsWait())
-        self._tell_connections(by_connection)
+        self._hand_out(told)
 
-    def _tell_connections(self, by_connection: ByConnection) -> None:
-        for connection, deliveries in by_connection.items():
+    def _hand_out(self, told: Iterable[tuple[Group, Delivery]]) -> None:
+        """Connections before which nothing stands have their changes put on the socket; the others are told."""
+        addressed = hand_out(told)
+        for connection, deliveries in addressed.items():
             if not tell(connection, Delivered(deliveries)):
-                for subscription, _delivery in deliveries:
-                    self._detach(Detach(subscription))
+                for subscriptions, _delivery in deliveries:
+                    for subscription in subscriptions:
+                        self._detach(Detach(subscription))
 
     # Rhythm
 
@@ -459,7 +464,7 @@ class SourceActor(LoopActor):
         """Tell what has been gathered in windows that have ended, and wake up for the next."""
         now = time.monotonic()
         if due <= now:
-            self._tell_connections(_by_connection(self._memory.flush_windows(now)))
+            self._hand_out(self._memory.flush_windows(now))
             later = self._memory.windows_due
             if later is None:
                 return
@@ -604,19 +609,6 @@ class SourceActor(LoopActor):
             "waiting": len(self._waiting),
             **self._memory.details(),
         }
-
-
-def _by_connection(told: Iterable[tuple[Group, Delivery]]) -> ByConnection:
-    """Deliveries by who is to be told of them."""
-    by_connection: ByConnection = {}
-    for group, delivery in told:
-        for subscription in group.subscriptions:
-            found = by_connection.get(subscription.connection)
-            if found is None:
-                by_connection[subscription.connection] = [(subscription, delivery)]
-            else:
-                found.append((subscription, delivery))
-    return by_connection
 
 
 def _describe(error: Exception) -> str:

@@ -10,7 +10,7 @@ from tycostream.graphql.errors import UNAVAILABLE
 from tycostream.model import Event, Key, Row, Source
 from tycostream.status import STATUS, Lag, SourceState
 from tycostream.triggers.watches import Watch
-from tycostream.views import Beginning, Delivery, Derivation, Subscription
+from tycostream.views import Addressed, Beginning, Derivation, Subscription
 
 State = SourceState
 
@@ -133,7 +133,7 @@ class Attached:
 class Delivered:
     """To the connection: changes, in order, for each of its subscriptions that they concern."""
 
-    deliveries: list[tuple[Subscription, Delivery]]
+    deliveries: list[Addressed]
 
 
 @dataclass(frozen=True, slots=True)

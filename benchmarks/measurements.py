@@ -14,7 +14,7 @@ from benchmarks.triggers import triggers
 from tycostream.filters import parse_filter
 from tycostream.graphql import Engine, Limits, SubscriptionPlan
 from tycostream.model import Change, Changes, Operation
-from tycostream.views import Subscription, Views
+from tycostream.views import Outlet, Subscription, Views
 from tycostream.web.envelope import TextFrames
 
 HELD = 100_000
@@ -147,7 +147,7 @@ async def _plain_sends(count: int, sends: int, burst: int, pause: float) -> tupl
     """CPU microseconds a message of plain socket.send to clients that read as fast, and the size of a message."""
     payload = row(0, 1234.5, time.monotonic_ns())
     plan = _plan("1")
-    message = plan.envelope.wrap([plan.selection.render(Operation.UPDATE, payload, 0b1010000, 2)])
+    message = plan.wrap([plan.selection.render(Operation.UPDATE, payload, 0b1010000, 2)])
     joined = message * burst
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -220,7 +220,7 @@ def _plan(operation_id: str, where: dict[str, object] | None = None) -> Subscrip
     assert isinstance(plan, SubscriptionPlan)
     prefix = b'{"id":"%s","type":"next","payload":' % operation_id.encode()
     condition = parse_filter(plan.source, where)
-    return Subscription(plan.source, condition, plan.selection, TextFrames(prefix), None, operation_id)
+    return Subscription(plan.source, condition, plan.selection, TextFrames(prefix), Outlet(None), operation_id)
 
 
 _engine: Engine | None = None

@@ -13,7 +13,7 @@ from actors.source_messages import Attach, Attached, Delivered, Detach, Refused
 from tests.actors.support import World, until
 from tests.views.support import Lines
 from tycostream.model import Key, Operation, Row
-from tycostream.views import Cursor, Moment, Outbox, Subscription
+from tycostream.views import Cursor, Moment, Outbox, Outlet, Subscription
 from tycostream.views.delivery import in_order
 
 
@@ -72,9 +72,9 @@ class SlowConnection(LoopActor):
 
     @handles(Delivered)
     def _on_delivered(self, message: Delivered) -> None:
-        for one, delivery in in_order(message.deliveries):
-            if one is self.current:
-                self.outbox.put(one, delivery.changes)
+        for subscriptions, delivery in in_order(message.deliveries):
+            if self.current is not None and self.current in subscriptions:
+                self.outbox.put(self.current, delivery.changes)
 
     @handles(Refused)
     def _on_refused(self, message: Refused) -> None:
@@ -106,7 +106,7 @@ class Client:
         """Come back with the last cursor."""
         resume = None if self.cursor is None else Cursor.decode(self.cursor, "trades")
         self._tolerant = resume is not None and resume.after != resume.upto
-        one = replace(self._wish, connection=self.ref, resume=resume)
+        one = replace(self._wish, outlet=Outlet(self.ref), resume=resume)
         self.connection.follow(one)
         self.heard = []
         self._world.source.tell(Attach(one))

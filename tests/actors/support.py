@@ -93,9 +93,10 @@ class Listener(LoopActor):
     @handles(Delivered)
     def delivered(self, message: Delivered) -> None:
         self.tells.append(message)
-        for one, delivery in message.deliveries:
-            for _, operation, row, changed, timestamp in changes_of(delivery.wrapped(one.envelope)):
-                self.clients[one].hear(operation, row, changed, timestamp)
+        for subscriptions, delivery in message.deliveries:
+            for one in subscriptions:
+                for _, operation, row, changed, timestamp in changes_of(delivery.wrapped(one.envelope)):
+                    self.clients[one].hear(operation, row, changed, timestamp)
 
     @handles(Refused)
     def was_refused(self, message: Refused) -> None:

@@ -51,6 +51,12 @@ class SlowTransport:
         self.pending += len(frames) if self.stuck else 0
         self.messages += parse(frames)
 
+    def try_send(self, frames: bytes) -> bool:
+        if not self.pending:
+            self.send(frames)
+            return True
+        return False
+
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
 

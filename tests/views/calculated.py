@@ -7,7 +7,7 @@ from typing import Any
 from tests.views.support import Everything, Lines
 from tycostream.filters import parse_filter
 from tycostream.model import Column, ColumnType, EnumType, Key, Relation, Row, Source
-from tycostream.views import Derivation, Subscription
+from tycostream.views import Derivation, Outlet, Subscription
 from tycostream.views.states import Rule, StateMachine
 
 RISK = EnumType("risk", ("low", "high"))
@@ -81,7 +81,7 @@ def follower(
         filter=parse_filter(TRADES if wanted is None else TRADES.extended, where),
         selection=Everything(),
         envelope=Lines(operation_id),
-        connection=connection,
+        outlet=Outlet(connection),
         operation_id=operation_id,
         derivation=wanted,
     )

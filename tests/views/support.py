@@ -9,7 +9,7 @@ from typing import Any
 
 from tycostream.filters import Filter, parse_filter
 from tycostream.model import Column, ColumnType, Key, Operation, Relation, Row, Source
-from tycostream.views import Subscription
+from tycostream.views import Outlet, Subscription
 
 SOURCE = Source(
     name="trades",
@@ -37,10 +37,14 @@ class Everything:
 class Lines:
     """One line a message, named after the operation."""
 
-    key: str
+    operation_id: str
 
-    def wrap(self, payloads: Sequence[bytes]) -> bytes:
-        return b"".join(b"%s %s\n" % (self.key.encode(), payload) for payload in payloads)
+    @property
+    def prefix(self) -> bytes:
+        return b"%s " % self.operation_id.encode()
+
+    def cut(self, payloads: Sequence[bytes]) -> list[bytes]:
+        return [b"", *(b"%s\n" % payload for payload in payloads)] if payloads else [b""]
 
 
 def subscription(
@@ -52,7 +56,7 @@ def subscription(
         filter=parse_filter(SOURCE, where),
         selection=selection or Everything(),
         envelope=Lines(operation_id),
-        connection=connection,
+        outlet=Outlet(connection),
         operation_id=operation_id,
     )
 

@@ -154,10 +154,13 @@ def test_an_empty_source_is_an_empty_list() -> None:
 def test_a_batch_is_not_cut_where_another_subscription_is_told_beside_it() -> None:
     batch, plain = follower(10), subscription("2")
     told = in_order(
-        [(batch, Delivery(batch.selection, changes(1, 1, 1))), (plain, Delivery(plain.selection, changes(1, 1, 1)))]
+        [
+            ((batch,), Delivery(batch.selection, changes(1, 1, 1))),
+            ((plain,), Delivery(plain.selection, changes(1, 1, 1))),
+        ]
     )
     assert [(one, [change[4] for change in part.changes]) for one, part in told] == [
-        (plain, [1]), (plain, [2]), (batch, [1, 2, 3]), (plain, [3]),
+        ((plain,), [1]), ((plain,), [2]), ((batch,), [1, 2, 3]), ((plain,), [3]),
     ]  # fmt: skip
 
 

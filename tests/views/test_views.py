@@ -48,13 +48,13 @@ def test_news_go_with_the_next_changes_of_each_group_and_its_first_timestamp() -
     views.route([("1", None, ("1", "A", "5"), 0)], 1)
     views.route([("2", None, ("2", "A", "5"), 0)], 2)
     ((_, delivery),) = views.flush()
-    later = [(two, Delivery(two.selection, [(Operation.INSERT, "9", ("9", "B", None), 0, 1)]))]
-    pieces = [(each, json.loads(piece.payloads()[0])) for each, piece in in_order([(one, delivery), *later])]
+    later = [((two,), Delivery(two.selection, [(Operation.INSERT, "9", ("9", "B", None), 0, 1)]))]
+    pieces = [(each, json.loads(piece.payloads()[0])) for each, piece in in_order([((one,), delivery), *later])]
     assert [(each, result.get("extensions")) for each, result in pieces] == [
-        (one, {"new": 1}), (two, None), (one, None),
+        ((one,), {"new": 1}), ((two,), None), ((one,), None),
     ]  # fmt: skip
     first, second = [json.loads(result) for result in delivery.payloads()]
     assert (first["extensions"], "extensions" in second) == ({"new": 1}, False)
     views.route([("3", None, ("3", "B", "5"), 0)], 3)
-    news = {group.subscriptions.popitem()[0]: delivery.news for group, delivery in views.flush()}
+    news = {next(group.subscriptions): delivery.news for group, delivery in views.flush()}
     assert news == {one: None, two: b'{"new":1}'}

@@ -53,8 +53,9 @@ def test_a_text_frame_is_what_the_library_writes(length: int) -> None:
 def test_results_are_wrapped_into_one_frame_each() -> None:
     frames = TextFrames(b'{"id":"1","type":"next","payload":')
     results = [b'{"data":1}', b"{" + b" " * 200 + b"}"]
-    assert frames.wrap(results) == b"".join(text_frame(frames.key + result + b"}") for result in results)
-    assert frames.wrap([]) == b""
+    prefix = frames.prefix
+    assert prefix.join(frames.cut(results)) == b"".join(text_frame(prefix + result + b"}") for result in results)
+    assert prefix.join(frames.cut([])) == b""
 
 
 @pytest.mark.parametrize("code", CloseCode)

@@ -2,8 +2,9 @@
 deliveries, outboxes."""
 
 from tycostream.views.cache import Delta, Reload, RowCache
+from tycostream.views.channel import Channel, Outlet
 from tycostream.views.cursor import BadCursorError, Cursor, Moment, SnapshotMark
-from tycostream.views.delivery import Delivery, Subscription, ViewChange
+from tycostream.views.delivery import Addressed, Delivery, Subscription, ViewChange
 from tycostream.views.derived import Derivation, Derived
 from tycostream.views.outbox import Outbox, OutboxOverflowError
 from tycostream.views.recent import RecentChanges, RecentLimits
@@ -12,8 +13,10 @@ from tycostream.views.snapshot import Beginning, SnapshotReader
 from tycostream.views.views import Views
 
 __all__ = [
+    "Addressed",
     "BadCursorError",
     "Beginning",
+    "Channel",
     "Cursor",
     "Delivery",
     "Delta",
@@ -23,6 +26,7 @@ __all__ = [
     "Moment",
     "Outbox",
     "OutboxOverflowError",
+    "Outlet",
     "RecentChanges",
     "RecentLimits",
     "Reload",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row, Source
 from tycostream.views.batches import Batches, extensions
+from tycostream.views.channel import Outlet
 from tycostream.views.cursor import Cursor
 from tycostream.views.derived import Derivation
 from tycostream.views.pace import Rhythm, SlowPolicy
@@ -32,14 +33,15 @@ class Selection(Hashable, Protocol):
 
 
 class Envelope(Protocol):
-    """How one subscription's results are wrapped for its wire. Envelopes with the same key share the bytes."""
+    """How one subscription's results are wrapped for its wire. Envelopes with the same prefix share the bytes."""
 
     @property
-    def key(self) -> Hashable:
-        """What tells this envelope from others."""
+    def prefix(self) -> bytes:
+        """What stands before each result, and tells this envelope from others."""
 
-    def wrap(self, payloads: Sequence[bytes]) -> bytes:
-        """The results as complete messages, one after the other."""
+    def cut(self, payloads: Sequence[bytes]) -> list[bytes]:
+        """What stands before, between and behind the prefixes of these results' messages, one after the other: joined
+        with a prefix as the separator it is those messages. The same for all prefixes of one length."""
 
 
 class OnUnavailable(enum.Enum):
@@ -57,8 +59,8 @@ class Subscription:
     filter: Filter
     selection: Selection
     envelope: Envelope
-    connection: Any
-    """The connection actor's reference: who is told."""
+    outlet: Outlet
+    """Whose it is."""
     operation_id: str
     derivation: Derivation | None = None
     """Whose calculated fields its rows have; None where it is told of the database's columns alone."""
@@ -75,6 +77,17 @@ class Subscription:
     slow: SlowPolicy = SlowPolicy.CONFLATE
     rhythm: Rhythm | None = None
     """None: every change is told at once, in a message of its own."""
+    live: bool = True
+    """False once its client has ended it: nothing more may be sent, whatever is on its way."""
+
+    @property
+    def connection(self) -> Any:
+        """The connection actor's reference: who is told."""
+        return self.outlet.connection
+
+    def wrap(self, payloads: Sequence[bytes]) -> bytes:
+        """Results as complete messages, one after the other."""
+        return self.envelope.prefix.join(self.envelope.cut(payloads))
 
 
 class Delivery:
@@ -86,22 +99,36 @@ class Delivery:
     `news` is the JSON of the first result's extensions, of which there are few: a source has changed its state.
     """
 
-    __slots__ = ("_payloads", "_wrapped", "changes", "news", "selection")
+    __slots__ = ("_cuts", "_payloads", "_wrapped", "changes", "news", "selection")
 
     def __init__(self, selection: Selection, changes: list[ViewChange]) -> None:
         self.selection = selection
         self.changes = changes
         self.news: bytes | None = None
         self._payloads: list[bytes] | None = None
-        self._wrapped: dict[Hashable, bytes] = {}
+        self._cuts: dict[int, list[bytes]] = {}
+        self._wrapped: dict[bytes, bytes] = {}
 
     def wrapped(self, envelope: Envelope) -> bytes:
         """All changes as messages for subscriptions with this envelope."""
-        key = envelope.key
-        wrapped = self._wrapped.get(key)
+        prefix = envelope.prefix
+        wrapped = self._wrapped.get(prefix)
         if wrapped is None:
-            wrapped = self._wrapped[key] = envelope.wrap(self.payloads())
+            cut = self._cuts.get(len(prefix))
+            if cut is None:
+                cut = self._cuts[len(prefix)] = envelope.cut(self.payloads())
+            wrapped = self._wrapped[prefix] = prefix.join(cut)
         return wrapped
+
+    def frames(self, subscriptions: Sequence[Subscription]) -> bytes:
+        """All changes as messages for a channel's subscriptions, those that have ended left out: each of them is told
+        of a change before any is told of the next."""
+        if len(subscriptions) == 1:
+            return self.wrapped(subscriptions[0].envelope) if subscriptions[0].live else b""
+        prefixes = [one.envelope.prefix for one in subscriptions if one.live]
+        runs = [list(run) for _length, run in groupby(prefixes, len)]
+        cut = subscriptions[0].envelope.cut
+        return b"".join(_messages(cut, payload, run) for payload in self.payloads() for run in runs)
 
     def payloads(self) -> list[bytes]:
         """The rendered changes; see `render_all`."""
@@ -124,20 +151,30 @@ def render_all(
     return results
 
 
-def in_order(deliveries: list[tuple[Subscription, Delivery]]) -> list[tuple[Subscription, Delivery]]:
-    """Deliveries of one source to several subscriptions of a connection, cut so that each gets a timestamp's changes
-    before any gets the next one's. A batch is not cut."""
+def _messages(cut: Callable[[Sequence[bytes]], list[bytes]], payload: bytes, prefixes: list[bytes]) -> bytes:
+    """One result as messages with each of these prefixes, which are equally long: what is between them is the same."""
+    before, behind = cut((payload,))
+    return before + (behind + before).join(prefixes) + behind
+
+
+Addressed = tuple[Sequence[Subscription], Delivery]
+"""A delivery, and those of a connection's subscriptions that it is for."""
+
+
+def in_order(deliveries: list[Addressed]) -> list[Addressed]:
+    """Deliveries of one source to a connection, cut so that each of its subscriptions gets a timestamp's changes before
+    any gets the next one's. A batch is not cut."""
     if len(deliveries) == 1 or len({change[4] for _, part in deliveries for change in part.changes}) == 1:
         return deliveries
-    pieces: list[tuple[int, Subscription, Delivery]] = []
-    for subscription, part in deliveries:
+    pieces: list[tuple[int, Sequence[Subscription], Delivery]] = []
+    for subscriptions, part in deliveries:
         news = part.news
         for timestamp, changes in _pieces(part):
             piece = Delivery(part.selection, changes)
             piece.news, news = news, None
-            pieces.append((timestamp, subscription, piece))
+            pieces.append((timestamp, subscriptions, piece))
     pieces.sort(key=itemgetter(0))
-    return [(subscription, piece) for _timestamp, subscription, piece in pieces]
+    return [(subscriptions, piece) for _timestamp, subscriptions, piece in pieces]
 
 
 def _pieces(delivery: Delivery) -> list[tuple[int, list[ViewChange]]]:

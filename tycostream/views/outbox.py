@@ -319,4 +319,4 @@ def _wrap(
         payloads = render_all(subscription.selection, changes, dropped=dropped, news=news)
     else:
         payloads = [batches.message(changes, more=more, dropped=dropped, news=news)]
-    return subscription.envelope.wrap(payloads)
+    return subscription.wrap(payloads)

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tycostream.web.frames import text_frame_header
 
 
 @dataclass(frozen=True, slots=True)
 class TextFrames:
-    """A `next` message is the protocol's prefix (the key) + result + `}`. Operations with the same id share it."""
+    """A `next` message is the protocol's prefix + result + `}`; see `views.delivery.Envelope`."""
 
-    key: bytes
+    prefix: bytes
 
-    def wrap(self, payloads: Sequence[bytes]) -> bytes:
-        """One frame a result, joined."""
-        prefix = self.key
-        around = len(prefix) + 1
-        parts: list[bytes] = []
+    def cut(self, payloads: Sequence[bytes]) -> list[bytes]:
+        """What stands around the prefixes: a header, then each result's end with the next one's header."""
+        around = len(self.prefix) + 1
+        pieces = []
+        before = b""
         for payload in payloads:
-            parts += (text_frame_header(around + len(payload)), prefix, payload, b"}")
-        return b"".join(parts)
+            pieces.append(before + text_frame_header(around + len(payload)))
+            before = payload + b"}"
+        pieces.append(before)
+        return pieces
+
+
+@lru_cache(maxsize=1024)
+def text_frames(prefix: bytes) -> TextFrames:
+    """The envelope of this prefix: clients like the same operation ids, and are found to have the same envelope."""
+    return TextFrames(prefix)
 
 
 def text_frame(message: bytes) -> bytes:

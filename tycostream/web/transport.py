@@ -40,6 +40,9 @@ class Transport(Protocol):
     def send(self, frames: bytes) -> None:
         """Send complete frames."""
 
+    def try_send(self, frames: bytes) -> bool:
+        """Send complete frames unless something waits to be sent before them. Returns False where it did nothing."""
+
     def close(self, code: int, reason: str) -> None:
         """Close after what is pending."""
 
@@ -63,23 +66,26 @@ class SocketTransport:
 
     def send(self, frames: bytes) -> None:
         """Send complete frames. On a socket that is closing or gone it does nothing: its end is told elsewhere."""
+        if not self.try_send(frames) and not self._closing and not self._stream.closed():
+            self.bytes_sent += len(frames)
+            self._queue(frames)
+
+    def try_send(self, frames: bytes) -> bool:
+        """See `Transport`. What the kernel takes only in part waits to be sent as a whole."""
         stream = self._stream
-        if self._closing or stream.closed():
-            return
+        if self._closing or stream.writing():
+            return False
+        try:
+            sent = self._socket.send(frames)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            stream.close()
+            return False
         self.bytes_sent += len(frames)
-        rest: bytes | memoryview = frames
-        if not stream.writing():
-            try:
-                sent = self._socket.send(frames)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                stream.close()
-                return
-            if sent == len(frames):
-                return
-            rest = memoryview(frames)[sent:]
-        self._queue(rest)
+        if sent != len(frames):
+            self._queue(memoryview(frames)[sent:])
+        return True
 
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake behind what is pending."""

@@ -1,0 +1,168 @@
+"""Whether a change goes straight to the socket or through the connection: clients get the same, in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from actors.connection import SocketDrained
+from actors.source_messages import Delivered
+from tests.actors.support import World, until, world
+from tests.actors.test_connection import Connected, connection
+from tests.support.client import TRANSPORT_WS
+from tests.views.support import SOURCE, Client
+from tycostream.graphql.rendering import Selection
+from tycostream.model import Row
+from tycostream.views import outbox
+from tycostream.web.close_codes import CloseCode
+
+ROWS: list[Row] = [(str(key), "X", "1") for key in range(3)]
+FILTERS = ["", '(where: {symbol: {_eq: "X"}})']
+
+
+def query(which: int) -> str:
+    """A subscription under a response key of its own, so that one result can't be taken for another's."""
+    return f"subscription {{ r{which}: trades{FILTERS[which % 2]} {{ operation data {{ id symbol price }} fields }} }}"
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "CHUNK_ROWS", 1)
+
+
+class Replayed:
+    """What the client knows, by the operations that it has started."""
+
+    def __init__(self, client: Connected) -> None:
+        self._client = client
+        self._read = 0
+        self._counter = 0
+        self.running: dict[str, tuple[int, Client]] = {}
+
+    def start(self, operation_id: str) -> None:
+        if operation_id in self.running:
+            self._client.stop(operation_id)
+        self._counter += 1
+        self.running[operation_id] = (self._counter, Client())
+        self._client.start(operation_id, query(self._counter))
+
+    def stop(self, operation_id: str) -> None:
+        if self.running.pop(operation_id, None):
+            self._client.stop(operation_id)
+
+    def read(self) -> None:
+        """Replay what came. A result of another operation than the one that has its id now is from before its end."""
+        messages = self._client.transport.messages
+        for message in messages[self._read :]:
+            if message["type"] != "next":
+                assert message["type"] == "connection_ack"
+                continue
+            ((key, update),) = message["payload"]["data"].items()
+            which, replayed = self.running.get(message["id"], (0, Client()))
+            if key == f"r{which}":
+                row = tuple(None if value is None else str(value) for value in update["data"].values())
+                mask = sum(1 << SOURCE.positions[name] for name in update["fields"])
+                replayed.hear(update["operation"], row, mask, 0)
+        self._read = len(messages)
+
+    def right(self, made: World) -> bool:
+        self.read()
+        rows = {key: (row[0], row[1], str(float(row[2] or 0))) for key, row in made.memory.cache.rows.items()}
+        return all(
+            {key: (row[0], row[1], str(float(row[2] or 0))) for key, row in replayed.rows.items()}
+            == {key: row for key, row in rows.items() if which % 2 == 0 or row[1] == "X"}
+            for which, replayed in self.running.values()
+        )
+
+
+_steps = st.one_of(
+    st.tuples(st.just("change"), st.integers(0, 5), st.sampled_from(["X", "Y", None]), st.integers(1, 4)),
+    st.tuples(st.sampled_from(["start", "stop"]), st.sampled_from(["a", "b", "a longer id"])),
+    st.tuples(st.sampled_from(["stick", "drain", "turn", "settle"])),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(_steps, max_size=40))
+def test_any_mix_of_ways_brings_every_subscription_to_the_rows(
+    io_loop: Any, small_pieces: None, steps: list[tuple[Any, ...]]
+) -> None:
+    io_loop.run_sync(lambda: _live_through(steps))
+
+
+async def _live_through(steps: list[tuple[Any, ...]]) -> None:
+    async with world() as made, connection(made, TRANSPORT_WS, hold_rows=6) as client:
+        client.say("connection_init")
+        replayed = Replayed(client)
+        replayed.start("a")
+        driver = await made.run(1)
+        driver.snapshot(1, *ROWS)
+        timestamp = 1
+        for step, *rest in steps:
+            match step:
+                case "change":
+                    key, symbol, count = rest
+                    timestamp += 1
+                    changes = [
+                        (str(at), None if symbol is None else (str(at), symbol, str(timestamp)))
+                        for at in range(key, key + count)
+                    ]
+                    driver.change(timestamp, *changes)
+                case "start":
+                    replayed.start(*rest)
+                case "stop":
+                    replayed.stop(*rest)
+                case "stick":
+                    client.transport.stuck = True
+                case "drain":
+                    client.transport.stuck, client.transport.pending = False, 0
+                    client.ref.tell(SocketDrained())
+                case "turn":
+                    await asyncio.sleep(0)
+                case "settle":
+                    await until(lambda: client.transport.stuck or replayed.right(made))
+        client.transport.stuck, client.transport.pending = False, 0
+        client.ref.tell(SocketDrained())
+        await until(lambda: made.memory.cache.timestamp == timestamp and replayed.right(made))
+
+
+async def test_a_client_that_is_free_is_not_told_by_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as made, connection(made, TRANSPORT_WS) as client:
+        client.say("connection_init")
+        client.start("a", query(2))
+        client.start("b", query(2))
+        driver = await made.run(1)
+        driver.snapshot(1, *ROWS)
+        await until(lambda: len(client.of_type("next")) == 6)
+        told: list[Any] = []
+        monkeypatch.setitem(client.ref._actor_weakref()._handlers, Delivered, lambda _, message: told.append(message))
+        sends = client.transport.sends
+        driver.change(2, ("0", ("0", "X", "2")), ("1", ("1", "X", "2")))
+        await until(lambda: len(client.of_type("next")) == 10)
+        assert not told
+        assert client.transport.sends == sends + 1, "one send for both subscriptions"
+        order = [(one["id"], one["payload"]["data"]["r2"]["data"]["id"]) for one in client.of_type("next")[6:]]
+        assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1)], "each change to both, then the next"
+
+
+async def test_what_can_not_be_rendered_ends_the_client_that_asked_for_it_and_not_the_source(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as made, connection(made, TRANSPORT_WS) as client:
+        client.say("connection_init")
+        client.start("a", query(2))
+        driver = await made.run(1)
+        driver.snapshot(1, *ROWS)
+        await until(lambda: len(client.of_type("next")) == 3)
+        source = made.source
+        monkeypatch.setattr(Selection, "render", None)
+        driver.change(2, ("0", ("0", "X", "2")))
+        await until(lambda: client.transport.closed)
+        assert client.transport.closed[0] == CloseCode.SERVICE_RESTART
+        await until(lambda: not list(made.memory.subscriptions()))
+        assert made.source is source
+        assert source.is_alive()

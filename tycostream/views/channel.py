@@ -1,0 +1,84 @@
+"""Who is told of a group's changes: for each connection a channel, with all its subscriptions that share the group.
+
+A connection lends its sources an `Outlet`. While nothing stands before a change, a source hands the bytes to the socket
+itself; at any other time it tells the connection, which sees to the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tycostream.views.delivery import Subscription
+
+
+def _refuse(_frames: bytes) -> bool:
+    return False
+
+
+class Outlet:
+    """A connection as its sources see it: `connection` is its actor's reference.
+
+    `free` says that nothing stands before a change: no message to the connection, nothing in its outbox, nothing that
+    its socket has not taken. Only then may `send` be called, which says whether it took the frames. The connection sets
+    `free` at the end of its turns; a source that tells it something takes it back.
+    """
+
+    __slots__ = ("_channels", "connection", "free", "send")
+
+    def __init__(self, connection: Any, send: Callable[[bytes], bool] = _refuse) -> None:
+        self.connection = connection
+        self.send = send
+        self.free = False
+        self._channels: dict[object, dict[Channel, None]] = {}
+
+    def enter(self, channel: Channel) -> None:
+        """The connection follows one more group of a source."""
+        channels = self._channels.setdefault(channel.source, {})
+        channels[channel] = None
+        channel.alone = len(channels) == 1
+        if len(channels) == 2:
+            next(iter(channels)).alone = False
+
+    def leave(self, channel: Channel) -> None:
+        """It follows the group no more."""
+        channels = self._channels[channel.source]
+        del channels[channel]
+        if len(channels) == 1:
+            next(iter(channels)).alone = True
+        elif not channels:
+            del self._channels[channel.source]
+
+
+class Channel:
+    """A connection's subscriptions that share a group. `source` tells the channels of one source from others.
+
+    `alone`: the connection follows nothing else of the source, so that there is nothing to bring into order.
+    `subscriptions` is a tuple that is replaced, never changed; those whose prefixes are equally long stand together.
+    """
+
+    __slots__ = ("alone", "outlet", "source", "subscriptions")
+
+    def __init__(self, source: object, outlet: Outlet) -> None:
+        self.source = source
+        self.outlet = outlet
+        self.alone = False
+        self.subscriptions: tuple[Subscription, ...] = ()
+        outlet.enter(self)
+
+    def add(self, subscription: Subscription) -> None:
+        """One more of the same connection."""
+        self.subscriptions = tuple(sorted((*self.subscriptions, subscription), key=_prefix_length))
+
+    def remove(self, subscription: Subscription) -> None:
+        """One less; an empty channel is to be closed."""
+        self.subscriptions = tuple(one for one in self.subscriptions if one is not subscription)
+
+    def close(self) -> None:
+        """Nothing more comes through it."""
+        self.outlet.leave(self)
+
+
+def _prefix_length(subscription: Subscription) -> int:
+    return len(subscription.envelope.prefix)
