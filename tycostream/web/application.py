@@ -13,6 +13,7 @@ from tornado.web import Application, RequestHandler
 
 from tycostream.graphql import Engine
 from tycostream.limits import NearLimits
+from tycostream.web.accepting import polite
 from tycostream.web.admission import Admission
 from tycostream.web.base import MAX_HEADER_BYTES, BaseHandler, NotFoundHandler
 from tycostream.web.client_address import Network
@@ -100,7 +101,7 @@ def make_application(services: Services, config: WebConfig, more: Sequence[Route
 
 def listen(application: Application, config: WebConfig, port: int, host: str) -> tuple[HTTPServer, int]:
     """Serve on a port (0: any free one) and say which. Raises OSError where it is taken."""
-    sockets = bind_sockets(port, address=host or None, backlog=1024)
+    sockets = [polite(one) for one in bind_sockets(port, address=host or None, backlog=4096)]
     server = HTTPServer(
         application,
         max_body_size=sys.maxsize,  # the handlers bound what they keep: see BaseHandler
