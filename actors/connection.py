@@ -25,6 +25,7 @@ from tycostream.graphql import Engine, PreparedQuery, RequestError, Subscription
 from tycostream.graphql.errors import UNAVAILABLE
 from tycostream.views import Addressed, Beginning, OutboxOverflowError, Outlet, Subscription
 from tycostream.views.delivery import in_order
+from tycostream.views.outbox import NOTHING_WAITS, NothingWaits, Outbox
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.envelope import text_frame, text_frames
 from tycostream.web.protocol import Request
@@ -124,7 +125,7 @@ class ConnectionActor(LoopActor):
         self._protocol = make_protocol(info.protocol, self, self, config.ping)
         self._subscriptions: dict[str, Subscription] = {}
         self._queries: dict[str, asyncio.Task[None]] = {}
-        self._outbox = config.outbox()
+        self._outbox: Outbox | NothingWaits = NOTHING_WAITS
         self._outlet = Outlet(self.actor_ref, transport.try_send)
         self._limits = ConnectionLimits(
             config,
@@ -281,7 +282,7 @@ class ConnectionActor(LoopActor):
         if not self._closing:
             log.warning("connection from %s: too slow: %s [%s]", self._info.remote_address, why, SLOW)
             self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {why}")
-            self._outbox = self._config.outbox()
+            self._outbox = NOTHING_WAITS
 
     def _account(self) -> None:
         """Tell the limits what waits. Not called on the direct way: what the socket leaves of that counts from the next
@@ -363,21 +364,28 @@ class ConnectionActor(LoopActor):
         if self._subscriptions.get(subscription.operation_id) is not subscription:
             self._tell_source(subscription, Detach(subscription))
             return
-        self._outbox.start(subscription, snapshot)
+        self._filling().start(subscription, snapshot)
         self._pump()
 
     def _put(self, deliveries: list[Addressed]) -> None:
         """Changes that can't be sent at once."""
+        outbox = self._filling()
         try:
             for subscriptions, delivery in in_order(deliveries):
                 for subscription in subscriptions:
                     if subscription.live:
                         subscription.news = delivery.news or subscription.news
-                        self._outbox.put(subscription, delivery.changes)
+                        outbox.put(subscription, delivery.changes)
         except OutboxOverflowError as error:
             self._give_up(str(error))
             return
         self._pump()
+
+    def _filling(self) -> Outbox:
+        """The outbox, which is there only while something waits."""
+        if not isinstance(self._outbox, Outbox):
+            self._outbox = self._config.outbox()
+        return self._outbox
 
     @property
     def _free(self) -> bool:
@@ -395,7 +403,9 @@ class ConnectionActor(LoopActor):
         data = self._outbox.take()
         if data:
             self._transport.send(data)
-        if not self._outbox.empty and not self._transport.pending and not self._more_to_send:
+        if self._outbox.empty:
+            self._outbox = NOTHING_WAITS
+        elif not self._transport.pending and not self._more_to_send:
             self._more_to_send = True
             tell(self.actor_ref, SendMore())
 

@@ -3,6 +3,7 @@ crash."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -134,17 +135,18 @@ async def test_those_who_wait_for_the_first_rows_get_states_too(small_slices: No
         assert [len(rows_of(listener)) for _, listener in refs] == [9, 9, 9]
 
 
-async def test_a_client_that_has_gone_before_it_is_served_leaves_no_states() -> None:
+async def test_a_client_that_has_gone_before_it_is_served_leaves_no_states(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(TRADES) as made:
         await live(made, row(1, 60))
         ref, _ = made.listener()
         gone = follower(derivation(LEVELS), None, ref)
-        ref._actor_weakref().actor_stopped.set()  # type: ignore[attr-defined]
+        monkeypatch.setattr(ref, "actor_stopped", stopped := threading.Event())
+        stopped.set()
         made.source.tell(Attach(gone))
         _, other = await attach(made, OTHERS)
         assert rows_of(other)
         assert len(made.memory.audiences) == 1
-        ref._actor_weakref().actor_stopped.clear()  # type: ignore[attr-defined]
+        monkeypatch.undo()
 
 
 async def test_a_source_that_fails_while_states_are_worked_out_refuses_who_asked(small_slices: None) -> None:

@@ -320,3 +320,21 @@ def _wrap(
     else:
         payloads = [batches.message(changes, more=more, dropped=dropped, news=news)]
     return subscription.wrap(payloads)
+
+
+class NothingWaits:
+    """The outbox of a connection for which nothing waits: most of them, most of the time. One for all."""
+
+    rows = recent_rows = size = 0
+    merging = False
+    empty = True
+
+    def drop(self, subscription: Subscription) -> None:
+        """See `Outbox`."""
+
+    def take(self) -> bytes:
+        """See `Outbox`."""
+        return b""
+
+
+NOTHING_WAITS = NothingWaits()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
+import sys
 from typing import Any
 
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketProtocol13
 
 from tycostream.web.close_codes import CloseCode
+
+log = logging.getLogger("tycostream.web")
 
 LINGER_SECONDS = 5.0
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
@@ -20,7 +24,7 @@ _CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 500
 
 
 class PatientProtocol(WebSocketProtocol13):
-    """Differs from Tornado's in four ways.
+    """Differs from Tornado's in five ways.
 
     - A client that takes what had waited for it is alive, though its pong stands behind all that.
     - A text frame that is not UTF-8 is handed on as bytes; Tornado drops the connection without a close frame.
@@ -29,16 +33,37 @@ class PatientProtocol(WebSocketProtocol13):
     - After such a frame, or a message that is too big, what the client still sends is read and thrown away for a while.
       A socket that is closed with unread data is reset, and a client that never sees code 1009 connects and sends it
       again.
+    - Frames are read by a task of their own. Tornado reads them at the bottom of the coroutines that handled the
+      request, all of which stay for as long as the connection does.
     """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._reader: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[Any] | None = None  # while a frame is on its way in: the task that reads it
         self._lingering: asyncio.Task[None] | None = None
 
     def progressed(self) -> None:
         """The client takes what it is sent."""
         self._received_pong = True
+
+    async def _receive_frame_loop(self) -> None:
+        self._reader = asyncio.create_task(self._read_frames())
+
+    async def _read_frames(self) -> None:
+        try:
+            await super()._receive_frame_loop()
+        except asyncio.CancelledError:
+            self._abort()
+            raise
+        except ValueError:
+            log.debug("a frame could not be read", exc_info=True)
+            self._abort()
+        except Exception:
+            self.handler.log_exception(*sys.exc_info())
+            self._abort()
+        finally:
+            self._reader = None
 
     async def _receive_frame(self) -> None:
         self._frame_mask = None
