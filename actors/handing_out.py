@@ -48,7 +48,7 @@ def hand_out(told: Iterable[tuple[Group, Delivery]]) -> dict[ActorRef[Any], list
                     if only.live and outlet.send(frames):
                         continue
                 elif all(map(_is_live, subscriptions)) and may_go_at_once(subscriptions, delivery):
-                    frames, envelope = delivery.frames(subscriptions), None
+                    frames, envelope = channel.frames(delivery), None
                     if outlet.send(frames):
                         continue
             outlet.free = False

@@ -134,19 +134,21 @@ async def test_a_client_that_is_free_is_not_told_by_message(monkeypatch: pytest.
     async with world() as made, connection(made, TRANSPORT_WS) as client:
         client.say("connection_init")
         client.start("a", query(2))
+        client.start("longer", query(2))
         client.start("b", query(2))
         driver = await made.run(1)
         driver.snapshot(1, *ROWS)
-        await until(lambda: len(client.of_type("next")) == 6)
+        await until(lambda: len(client.of_type("next")) == 9)
         told: list[Any] = []
         monkeypatch.setitem(client.ref._actor_weakref()._handlers, Delivered, lambda _, message: told.append(message))
         sends = client.transport.sends
         driver.change(2, ("0", ("0", "X", "2")), ("1", ("1", "X", "2")))
-        await until(lambda: len(client.of_type("next")) == 10)
+        await until(lambda: len(client.of_type("next")) == 15)
         assert not told
-        assert client.transport.sends == sends + 1, "one send for both subscriptions"
-        order = [(one["id"], one["payload"]["data"]["r2"]["data"]["id"]) for one in client.of_type("next")[6:]]
-        assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1)], "each change to both, then the next"
+        assert client.transport.sends == sends + 1, "one send for all subscriptions"
+        order = [(one["id"], one["payload"]["data"]["r2"]["data"]["id"]) for one in client.of_type("next")[9:]]
+        ids = ("a", "b", "longer")
+        assert order == [*((one, 0) for one in ids), *((one, 1) for one in ids)], "a change to all, then the next"
 
 
 async def test_what_can_not_be_rendered_ends_the_client_that_asked_for_it_and_not_the_source(

@@ -6,11 +6,11 @@ itself; at any other time it tells the connection, which sees to the order.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tycostream.views.delivery import Subscription
+from tycostream.views.delivery import Delivery, Run, Subscription, runs_of
 
 
 def _refuse(_frames: bytes) -> bool:
@@ -58,22 +58,33 @@ class Channel:
     `subscriptions` is a tuple that is replaced, never changed; those whose prefixes are equally long stand together.
     """
 
-    __slots__ = ("alone", "outlet", "source", "subscriptions")
+    __slots__ = ("_runs", "alone", "outlet", "source", "subscriptions")
 
     def __init__(self, source: object, outlet: Outlet) -> None:
         self.source = source
         self.outlet = outlet
         self.alone = False
         self.subscriptions: tuple[Subscription, ...] = ()
+        self._runs: list[Run] | None = None
         outlet.enter(self)
 
     def add(self, subscription: Subscription) -> None:
         """One more of the same connection."""
-        self.subscriptions = tuple(sorted((*self.subscriptions, subscription), key=_prefix_length))
+        others = self.subscriptions
+        at = bisect_right(others, _prefix_length(subscription), key=_prefix_length)
+        self.subscriptions = (*others[:at], subscription, *others[at:])
+        self._runs = None
 
     def remove(self, subscription: Subscription) -> None:
         """One less; an empty channel is to be closed."""
         self.subscriptions = tuple(one for one in self.subscriptions if one is not subscription)
+        self._runs = None
+
+    def frames(self, delivery: Delivery) -> bytes:
+        """The delivery as messages for all of them."""
+        if self._runs is None:
+            self._runs = runs_of(self.subscriptions)
+        return delivery.joined(self._runs)
 
     def close(self) -> None:
         """Nothing more comes through it."""

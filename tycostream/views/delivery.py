@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row, Source
 from tycostream.views.batches import Batches, extensions
-from tycostream.views.channel import Outlet
 from tycostream.views.cursor import Cursor
 from tycostream.views.derived import Derivation
 from tycostream.views.pace import Rhythm, SlowPolicy
+
+if TYPE_CHECKING:
+    from tycostream.views.channel import Outlet
 
 ViewChange = tuple[Operation, Key, Row, int, int]
 """operation, key, row (the last one for a DELETE), changed columns as a bitmask, timestamp."""
@@ -125,10 +127,14 @@ class Delivery:
         of a change before any is told of the next."""
         if len(subscriptions) == 1:
             return self.wrapped(subscriptions[0].envelope) if subscriptions[0].live else b""
-        prefixes = [one.envelope.prefix for one in subscriptions if one.live]
-        runs = [list(run) for _length, run in groupby(prefixes, len)]
-        cut = subscriptions[0].envelope.cut
-        return b"".join(_messages(cut, payload, run) for payload in self.payloads() for run in runs)
+        return self.joined(runs_of(one for one in subscriptions if one.live))
+
+    def joined(self, runs: Sequence[Run]) -> bytes:
+        """All changes as messages for everybody in these runs."""
+        parts = [
+            _messages(envelope.cut((payload,)), prefixes) for payload in self.payloads() for envelope, prefixes in runs
+        ]
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def payloads(self) -> list[bytes]:
         """The rendered changes; see `render_all`."""
@@ -151,10 +157,28 @@ def render_all(
     return results
 
 
-def _messages(cut: Callable[[Sequence[bytes]], list[bytes]], payload: bytes, prefixes: list[bytes]) -> bytes:
+Run = tuple[Envelope, list[bytes]]
+"""Prefixes that are equally long, and the envelope of one of them."""
+
+
+def runs_of(subscriptions: Iterable[Subscription]) -> list[Run]:
+    """The prefixes of subscriptions, of which equally long ones stand together."""
+    runs = (list(run) for _length, run in groupby([one.envelope for one in subscriptions], _prefix_length))
+    return [(run[0], [envelope.prefix for envelope in run]) for run in runs]
+
+
+def _prefix_length(envelope: Envelope) -> int:
+    return len(envelope.prefix)
+
+
+def _messages(cut: list[bytes], prefixes: list[bytes]) -> bytes:
     """One result as messages with each of these prefixes, which are equally long: what is between them is the same."""
-    before, behind = cut((payload,))
-    return before + (behind + before).join(prefixes) + behind
+    before, behind = cut
+    first, *rest = prefixes
+    if not rest:
+        return before + first + behind
+    rest[-1] += behind
+    return (behind + before).join((before + first, *rest))
 
 
 Addressed = tuple[Sequence[Subscription], Delivery]
