@@ -1,7 +1,7 @@
 """A planned selection renders row changes to the bytes of GraphQL results: the hot path.
 
-For each selection a few functions are generated, each one join of constant pieces and encoded values. Generated code
-holds names, positions and masks only; every text of the client is a constant in the function's namespace.
+For each selection a few functions are generated, each one f-string of constant pieces and written values. Generated
+code holds names, positions and masks only; every text of the client is a constant in the function's namespace.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 
-import orjson
-
-from tycostream.graphql.encoding import NULL, encoder
+from tycostream.graphql.encoding import NULL, json_string, writer
 from tycostream.model import Operation, Row, Source
 from tycostream.views.cursor import Cursor, Moment, SnapshotMark
 
@@ -38,9 +36,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """A place in the result that differs from event to event: a Python expression and what it calls."""
+    """A place in the result that differs from event to event: a Python expression in which `{}` stands for what it
+    calls. Both give text."""
 
-    function: Callable[..., bytes]
+    function: Callable[..., str]
     expression: str
 
 
@@ -138,88 +137,88 @@ def event_id(source: Source, row: Row, timestamp: int) -> str:
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
-def _pieces(selection: Selection, operation: Operation, mask: int | None) -> Iterator[bytes | _Slot]:
+def _pieces(selection: Selection, operation: Operation, mask: int | None) -> Iterator[str | _Slot]:
     """The result in order. `mask` None makes an UPDATE that looks at its mask when it is called."""
-    yield b'{"data":{%b:' % orjson.dumps(selection.response_key)
+    yield f'{{"data":{{{json_string(selection.response_key)}:'
     yield from _object(_update_field(selection.source, field, operation, mask) for field in _keyed(selection.fields))
-    yield b"}}"
+    yield "}}"
 
 
-def _mark_pieces(selection: Selection) -> Iterator[bytes | _Slot]:
+def _mark_pieces(selection: Selection) -> Iterator[str | _Slot]:
     """The result of an update without a row. GraphQL asks for an operation: it is the one that changes nothing."""
-    yield b'{"data":{%b:' % orjson.dumps(selection.response_key)
+    yield f'{{"data":{{{json_string(selection.response_key)}:'
     yield from _object(_mark_field(selection.source, field) for field in _keyed(selection.fields))
-    yield b"}}"
+    yield "}}"
 
 
-def _mark_field(source: Source, keyed: tuple[bytes, Field]) -> Iterator[bytes | _Slot]:
+def _mark_field(source: Source, keyed: tuple[str, Field]) -> Iterator[str | _Slot]:
     key, field = keyed
     match field.name:
         case "data":
             yield key + NULL
         case "fields":
-            yield key + b"[]"
+            yield key + "[]"
         case _:
             yield from _update_field(source, keyed, _UPDATE, 0)
 
 
-def _keyed(fields: tuple[Field, ...]) -> Iterator[tuple[bytes, Field]]:
-    return ((orjson.dumps(field.key) + b":", field) for field in fields)
+def _keyed(fields: tuple[Field, ...]) -> Iterator[tuple[str, Field]]:
+    return ((json_string(field.key) + ":", field) for field in fields)
 
 
-def _object(members: Iterator[Iterator[bytes | _Slot]]) -> Iterator[bytes | _Slot]:
-    yield b"{"
+def _object(members: Iterator[Iterator[str | _Slot]]) -> Iterator[str | _Slot]:
+    yield "{"
     for index, member in enumerate(members):
         if index:
-            yield b","
+            yield ","
         yield from member
-    yield b"}"
+    yield "}"
 
 
 def _update_field(
-    source: Source, keyed: tuple[bytes, Field], operation: Operation, mask: int | None
-) -> Iterator[bytes | _Slot]:
+    source: Source, keyed: tuple[str, Field], operation: Operation, mask: int | None
+) -> Iterator[str | _Slot]:
     key, field = keyed
     yield key
     match field.name:
         case "operation":
-            yield orjson.dumps(operation.value)
+            yield json_string(operation.value)
         case "data":
             yield from _object(_row_field(source, member, operation, mask) for member in _keyed(field.fields))
         case "fields" if mask is None:
-            yield _Slot(_ColumnLists(source), "(changed)")
+            yield _Slot(_ColumnLists(source), "{}(changed)")
         case "fields":
             yield _column_list(source, mask if operation is _UPDATE and mask is not None else -1)
         case "timestamp":
-            yield _Slot(b'"%d"'.__mod__, "(timestamp)")
+            yield _Slot('"%d"'.__mod__, "{}(timestamp)")
         case "event_id":
-            yield _Slot(lambda row, timestamp: b'"%b"' % event_id(source, row, timestamp).encode(), "(row, timestamp)")
+            yield _Slot(lambda row, timestamp: f'"{event_id(source, row, timestamp)}"', "{}(row, timestamp)")
         case "cursor":
-            yield _Slot(_Cursors(source), "(timestamp)")
+            yield _Slot(_Cursors(source), "{}(timestamp)")
         case "snapshot":
-            yield _Slot(_snapshot_mark, "(timestamp)")
+            yield _Slot(_snapshot_mark, "{}(timestamp)")
         case _:
-            yield orjson.dumps(f"{source.name}Update")
+            yield json_string(f"{source.name}Update")
 
 
 def _row_field(
-    source: Source, keyed: tuple[bytes, Field], operation: Operation, mask: int | None
-) -> Iterator[bytes | _Slot]:
+    source: Source, keyed: tuple[str, Field], operation: Operation, mask: int | None
+) -> Iterator[str | _Slot]:
     key, field = keyed
     yield key
     position = source.positions.get(field.name)
     if position is None:
-        yield orjson.dumps(source.name)
+        yield json_string(source.name)
         return
-    encode = encoder(source.columns[position])
+    write, value = writer(source.columns[position]), f"row[{position}]"
     if operation is Operation.INSERT or position in source.key_positions:
-        yield _Slot(encode, f"(row[{position}])")
+        yield _Slot(write, f"NULL if {value} is None else {{}}({value})")
     elif operation is Operation.DELETE:
         yield NULL
     elif mask is None:
-        yield _Slot(encode, f"(row[{position}]) if changed & {1 << position} else NULL")
+        yield _Slot(write, f"{{}}({value}) if changed & {1 << position} and {value} is not None else NULL")
     elif mask >> position & 1:
-        yield _Slot(encode, f"(row[{position}])")
+        yield _Slot(write, f"NULL if {value} is None else {{}}({value})")
     else:
         yield NULL
 
@@ -230,58 +229,61 @@ class _Cursors:
     def __init__(self, source: Source) -> None:
         self._source = source
 
-    def __call__(self, timestamp: int) -> bytes:
+    def __call__(self, timestamp: int) -> str:
         if isinstance(timestamp, Moment):
-            return b'"%b"' % timestamp.cursor.encode()
-        return b'"%b"' % Cursor(self._source.name, "", None, timestamp).encode().encode()
+            return f'"{timestamp.cursor}"'
+        return f'"{Cursor(self._source.name, "", None, timestamp).encode()}"'
 
 
-_MARKS = {mark: orjson.dumps(mark.value) for mark in SnapshotMark}
+_MARKS = {mark: json_string(mark.value) for mark in SnapshotMark}
 
 
-def _snapshot_mark(timestamp: int) -> bytes:
+def _snapshot_mark(timestamp: int) -> str:
     mark = timestamp.mark if isinstance(timestamp, Moment) else None
     return NULL if mark is None else _MARKS[mark]
 
 
-def _column_list(source: Source, mask: int) -> bytes:
-    return orjson.dumps([column.name for index, column in enumerate(source.columns) if mask >> index & 1])
+def _column_list(source: Source, mask: int) -> str:
+    names = [json_string(column.name) for index, column in enumerate(source.columns) if mask >> index & 1]
+    return f"[{','.join(names)}]"
 
 
-class _ColumnLists(dict[int, bytes]):
+class _ColumnLists(dict[int, str]):
     """The JSON list of column names for each mask asked for; starts over when it has grown large."""
 
     def __init__(self, source: Source) -> None:
         super().__init__()
         self._source = source
 
-    def __missing__(self, mask: int) -> bytes:
+    def __missing__(self, mask: int) -> str:
         if len(self) >= _COLUMN_LISTS:
             self.clear()
         names = self[mask] = _column_list(self._source, mask)
         return names
 
-    def __call__(self, mask: int) -> bytes:
+    def __call__(self, mask: int) -> str:
         return self[mask]
 
 
-def _generate(pieces: Iterator[bytes | _Slot]) -> _Renderer:
+def _generate(pieces: Iterator[str | _Slot]) -> _Renderer:
     """Compiles the pieces to a function; constants that touch become one."""
-    namespace: dict[str, object] = {"join": b"".join, "NULL": NULL}
+    namespace: dict[str, object] = {"NULL": NULL}
     expressions: list[str] = []
-    constant = b""
+    constant = ""
     for piece in (*pieces, None):
-        if isinstance(piece, bytes):
+        if isinstance(piece, str):
             constant += piece
             continue
         if constant:
             namespace[f"c{len(expressions)}"] = constant
             expressions.append(f"c{len(expressions)}")
-            constant = b""
+            constant = ""
         if piece is not None:
-            namespace[f"c{len(expressions)}"] = piece.function
-            expressions.append(f"c{len(expressions)}{piece.expression}")
-    exec(_compiled(f"def render(row, changed, timestamp): return join(({', '.join(expressions)},))"), namespace)  # noqa: S102
+            name = f"c{len(expressions)}"
+            namespace[name] = piece.function
+            expressions.append(piece.expression.format(name))
+    text = "".join(f"{{{expression}}}" for expression in expressions)
+    exec(_compiled(f"def render(row, changed, timestamp): return f'{text}'.encode()"), namespace)  # noqa: S102
     renderer: _Renderer = namespace["render"]  # type: ignore[assignment]
     return renderer
 
