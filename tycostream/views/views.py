@@ -127,7 +127,7 @@ class Views:
         insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
         change: ViewChange
         for key, old, new, mask in deltas:
-            for view, before, after in match(old, new):
+            for view, before, after in match(old, new, mask):
                 if after:
                     row: Row = new  # type: ignore[assignment]  # a row that matches is there
                     change = (update, key, row, mask, timestamp) if before else (insert, key, row, 0, timestamp)
