@@ -94,8 +94,8 @@ class _Node(Generic[T]):
 class Intervals(Generic[T]):
     """What is filed under two bounds, one thing for each pair; none of them empty, all with the same two operators.
 
-    A value is within as many of them as have begun at it less those that have ended: two bisections. The tree is asked
-    only where that is not zero, and costs the logarithm for each that is found.
+    Of those that have begun at a value, none goes on if the last of as many ends does not: a bisection and a look. Only
+    where some do is the tree asked, which costs the logarithm for each that is found.
     """
 
     def __init__(self, low: str, high: str) -> None:
@@ -105,6 +105,7 @@ class Intervals(Generic[T]):
         self._lows: list[Any] = []
         self._highs: list[Any] = []
         self._root: _Node[T] | None = None
+        self._last: list[_Node[T]] = []  # what was found last
 
     def __bool__(self) -> bool:
         return self._root is not None
@@ -121,6 +122,7 @@ class Intervals(Generic[T]):
             node.filed = filed
             return
         low, high = bounds
+        self._last = []
         insort(self._lows, low)
         insort(self._highs, high)
         self._root = _insert(self._root, _Node(low, high, filed))
@@ -128,6 +130,7 @@ class Intervals(Generic[T]):
     def drop(self, bounds: tuple[Any, Any]) -> None:
         """File nothing there any more."""
         low, high = bounds
+        self._last = []
         del self._lows[bisect_left(self._lows, low)]
         del self._highs[bisect_left(self._highs, high)]
         self._root = _remove(self._root, low, high)
@@ -135,12 +138,22 @@ class Intervals(Generic[T]):
     def holding(self, value: Any) -> Sequence[T]:
         """What is filed under bounds that a value is within."""
         count = self._begun(self._lows, value)
-        if count:
-            count -= self._ended(self._highs, value)
-        if not count:
+        goes_on = self._goes_on
+        # What has ended had begun: so many have ended if, of all ends in order, that many have
+        if not count or not goes_on(value, self._highs[count - 1]):
             return ()
+        count -= self._ended(self._highs, value)
+        is_begun = self._is_begun
+        found = []
+        if len(self._last) <= 2 * count:  # wide intervals are found again and again
+            found = [node for node in self._last if is_begun(node.low, value) and goes_on(value, node.high)]
+        if len(found) < count:
+            found = self._last = self._search(value, count)
+        return [node.filed for node in found]
+
+    def _search(self, value: Any, count: int) -> list[_Node[T]]:
         is_begun, goes_on = self._is_begun, self._goes_on
-        found: list[T] = []
+        found: list[_Node[T]] = []
         waiting = [self._root]
         while len(found) < count:
             node = waiting.pop()
@@ -150,7 +163,7 @@ class Intervals(Generic[T]):
             if is_begun(node.low, value):
                 waiting.append(node.right)
                 if goes_on(value, node.high):
-                    found.append(node.filed)
+                    found.append(node)
         return found
 
     def _find(self, low: Any, high: Any) -> _Node[T] | None:

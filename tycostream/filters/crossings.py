@@ -10,7 +10,6 @@ What is found are candidates: whoever asks evaluates them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from tycostream.filters.bounds import Bounds
@@ -18,7 +17,7 @@ from tycostream.filters.compile import reader
 from tycostream.filters.filter import Filter
 from tycostream.filters.guards import Equal, cover_of, is_ordered, key_reader
 from tycostream.filters.moments import Moment
-from tycostream.filters.tree import AllOf, Always, AnyOf, Comparison, IsNull, Node, OneOf, Test
+from tycostream.filters.tree import Comparison, IsNull, Leaf, Node, OneOf, leaves_of
 from tycostream.filters.values import domain_of
 from tycostream.model import Column, Row, Source
 
@@ -26,8 +25,6 @@ T = TypeVar("T")
 
 MOST_GUARDS = 100
 """Values under which one condition is filed."""
-
-Leaf = IsNull | OneOf | Comparison | Test
 
 
 class _Column(Generic[T]):
@@ -214,15 +211,6 @@ class CrossingIndex(Generic[T]):
                 return [None]
             guards.update(((guard.column, key), None) for key in guard.keys)
         return list(guards) if len(guards) <= MOST_GUARDS else [None]
-
-
-def leaves_of(node: Node) -> Iterator[Leaf]:
-    """The comparisons of a condition."""
-    if isinstance(node, AllOf | AnyOf):
-        for member in node.conditions:
-            yield from leaves_of(member)
-    elif not isinstance(node, Always):
-        yield node
 
 
 def _file(place: dict[T, None], item: T, *, remove: bool) -> None:

@@ -67,8 +67,13 @@ def cover_of(node: Node, source: Source) -> Cover | None:
             if guards is None:
                 return None
             found += guards
-        return found if _keys(found) <= MOST_GUARDS else None
+        return found if keys_of(found) <= MOST_GUARDS else None
     return _cover_of_all(list(_conjuncts(node)), source)
+
+
+def keys_of(cover: Cover) -> int:
+    """In how many places a condition is filed."""
+    return sum(len(guard.keys) if isinstance(guard, Equal) else 1 for guard, _rest in cover)
 
 
 def key_reader(column: Column) -> Callable[[str | None], Any] | None:
@@ -114,7 +119,7 @@ def _cover_of_all(conjuncts: list[Node], source: Source) -> Cover | None:
     for column, comparisons in bounds.items():
         within = _within(column, comparisons)
         choices.append(([(within, TRUE)] if within is not None else [], set(map(id, comparisons))))
-    choices = [choice for choice in choices if _keys(choice[0]) <= MOST_GUARDS]
+    choices = [choice for choice in choices if keys_of(choice[0]) <= MOST_GUARDS]
     if not choices:
         return None
     best, spared = min(choices, key=lambda choice: _cost(choice[0], source))
@@ -147,17 +152,13 @@ def _within(column: int, comparisons: list[Comparison]) -> Within | None:
     return Within(column, low, high)
 
 
-def _keys(cover: Cover) -> int:
-    return sum(len(guard.keys) if isinstance(guard, Equal) else 1 for guard, _rest in cover)
-
-
 def _cost(cover: Cover, source: Source) -> tuple[int, bool, int, int]:
     """The lower, the fewer rows are likely to pass. No guard at all lets none pass."""
     if not cover:
         return -1, False, 0, 0
     kinds = max(_kind(guard) for guard, _rest in cover)
     coarse = any(_is_coarse(source.columns[guard.column]) for guard, _rest in cover)
-    return kinds, coarse, _keys(cover), min(guard.column for guard, _rest in cover)
+    return kinds, coarse, keys_of(cover), min(guard.column for guard, _rest in cover)
 
 
 def _kind(guard: Guard) -> int:

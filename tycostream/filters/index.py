@@ -21,6 +21,9 @@ T = TypeVar("T")
 EVERYTHING = -1
 """The columns that may have changed where nobody says which."""
 
+MOST_WAYS = 5
+"""Ways in which a filter is found that its explanation names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -109,6 +112,8 @@ class FilterIndex(Generic[T]):
         leaf = self._leaves[condition, id(item)]
         if leaf in self._everything:
             return Explanation("every row", 0, self._passed - self._everything[leaf])
-        ways = dict.fromkeys(self._level.ways(leaf))
+        ways = list(dict.fromkeys(self._level.ways(leaf)))
+        if len(ways) > MOST_WAYS:
+            ways[MOST_WAYS:] = [f"in {len(ways) - MOST_WAYS} more ways"]
         evaluated = leaf.entry.evaluated + self._level.sieved(leaf)
         return Explanation(" or ".join(ways) or "no row can match", evaluated, leaf.entry.matched)

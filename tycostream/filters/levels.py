@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from tycostream.filters.compile import Sieve, shape_of, sieve_of
 from tycostream.filters.filter import Filter
-from tycostream.filters.guards import Guard, cover_of
+from tycostream.filters.guards import Guard, cover_of, keys_of
 from tycostream.filters.tables import TEXT, Address, Finder, Table, address_of, finder_of, new_table, words_for
-from tycostream.filters.tree import TRUE, Node, columns_of
+from tycostream.filters.tree import TRUE, Node, columns_of, leaves_of
 from tycostream.model import Row, Source
 
 T = TypeVar("T")
@@ -21,17 +21,22 @@ T = TypeVar("T")
 FEW = 4
 """Conditions in one place that are not worth an index of their own."""
 
+MOST_WORK = 2000
+"""Comparisons that are filed for one filter: where a guard has many keys, what is left of a long condition is not filed
+once more under each of them."""
+
 
 class Entry(Generic[T]):
     """A filter and its item, and what it has cost."""
 
-    __slots__ = ("evaluated", "filter", "item", "matched", "matches", "reads")
+    __slots__ = ("comparisons", "evaluated", "filter", "item", "matched", "matches", "reads")
 
     def __init__(self, item: T, condition: Filter) -> None:
         self.item = item
         self.filter = condition
         self.matches = condition.matches
         self.reads = condition.reads
+        self.comparisons = sum(1 for _ in leaves_of(condition.node))
         self.evaluated = 0
         self.matched = 0
 
@@ -40,13 +45,14 @@ Found = dict[Entry[T], None]
 
 
 class Leaf(Generic[T]):
-    """A condition in its place: what has to hold of a row that has come there."""
+    """A condition in its place: what has to hold of a row that has come there. `final`: it is not filed further."""
 
-    __slots__ = ("entry", "rest")
+    __slots__ = ("entry", "final", "rest")
 
-    def __init__(self, entry: Entry[T], rest: Node) -> None:
+    def __init__(self, entry: Entry[T], rest: Node, *, final: bool = False) -> None:
         self.entry = entry
         self.rest = TRUE if rest == TRUE else rest  # looked at by identity
+        self.final = final
 
     def of(self, row: Row, found: Found[T]) -> None:
         """Add the entry if it matches a row that has come here."""
@@ -80,8 +86,8 @@ class Part(Leaf[T]):
 
     __slots__ = ("guard",)
 
-    def __init__(self, entry: Entry[T], rest: Node, guard: Guard) -> None:
-        super().__init__(entry, rest)
+    def __init__(self, entry: Entry[T], rest: Node, guard: Guard, *, final: bool) -> None:
+        super().__init__(entry, rest, final=final)
         self.guard = guard
 
     def address(self) -> tuple[Address, tuple[Any, ...]]:
@@ -118,7 +124,7 @@ class Level(Generic[T]):
         self._sieves: dict[str, _Sieve[T]] = {}
         self._tables: dict[Address, Table] = {}
         # What a look-up needs of the tables. The second number is the column's bit in a mask of changes
-        self._texts: list[tuple[int, int, Callable[[str | None], Leaf[T] | Level[T] | None]]] = []
+        self._texts: list[tuple[int, int, Callable[[Any], Any]]] = []
         self._finders: list[tuple[int, int, Finder]] = []
         self._other = False
 
@@ -189,11 +195,12 @@ class Level(Generic[T]):
         """File a condition by its rest."""
         if leaf.rest is TRUE:
             self._exact[leaf] = None
-        elif len(self._few) < self._most:
+        elif leaf.final or len(self._few) < self._most:
             self._few[leaf] = None
         else:
-            few, self._few, self._most = self._few, {}, 0
-            for one in (*few, leaf):
+            more = [*(one for one in self._few if not one.final), leaf]
+            self._few, self._most = {one: None for one in self._few if one.final}, 0
+            for one in more:
                 self._file(one)
 
     def remove(self, leaf: Leaf[T]) -> None:
@@ -222,7 +229,8 @@ class Level(Generic[T]):
             sieve.filed[leaf] = (leaf.entry, *constants)
             self._sieved[leaf] = sieve, sieve.times
             return
-        parts = self._filed[leaf] = tuple(Part(leaf.entry, rest, guard) for guard, rest in cover)
+        final = keys_of(cover) * leaf.entry.comparisons > MOST_WORK
+        parts = self._filed[leaf] = tuple(Part(leaf.entry, rest, guard, final=final) for guard, rest in cover)
         for part in parts:
             address, keys = part.address()
             table = self._tables.get(address)

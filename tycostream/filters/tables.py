@@ -66,7 +66,9 @@ def finder_of(column: Column, tables: Sequence[tuple[str, Table]]) -> Finder:
     """Looks a column's text up in all its tables but those of texts."""
     read = reader(domain_of(column))
     finders: list[Finder] = []
-    ranges = [table.holding for kind, table in tables if not isinstance(table, Hash)]
+    ranges: list[Callable[[Any], Sequence[Any]]] = [
+        table.holding for kind, table in tables if not isinstance(table, Hash)
+    ]
     if len(ranges) == 1:
         finders.append(_in_bounds(read, ranges[0]))
     elif ranges:
@@ -99,7 +101,7 @@ def _in_bounds(read: Callable[[str | None], Any], holding: Callable[[Any], Seque
     return find
 
 
-def _in_many_bounds(read: Callable[[str | None], Any], ranges: list[Callable[[Any], Sequence[Any]]]) -> Finder:
+def _in_many_bounds(read: Callable[[str | None], Any], ranges: Sequence[Callable[[Any], Sequence[Any]]]) -> Finder:
     def find(text: str | None) -> Sequence[Any]:
         value = read(text)
         return () if value is None else [place for holding in ranges for place in holding(value)]
