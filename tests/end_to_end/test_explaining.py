@@ -36,13 +36,11 @@ async def explain(port: int, query: str) -> Any:
 
 async def test_views_and_subscriptions_are_explained(database: AnyDatabase, tmp_path: Path) -> None:
     database.execute(TABLE)
-    above = "subscription { trades(where: {symbol: {_eq: A}, price: {_gt: 5}}) { operation data { id price } } }"
-    above = above.replace("A}", '"A"}')
-    every = "subscription { trades { operation data { id price } } }"
-    ruled = (
-        "subscription { trades(where: {risk: {_eq: high}}, derive_risk: [{state: high, when: {price: {_gt: 7}}}]) "
-        "{ operation data { id risk } } }"
-    )
+    every = "subscription { trades { operation timestamp fields data { id price risk } } }"
+    above = every.replace("trades", 'trades(where: {symbol: {_eq: "A"}, price: {_gt: 5}})').replace("risk", "")
+    rules = "[{state: high, when: {price: {_gt: 7}}}]"
+    ruled = every.replace("trades", f"trades(where: {{risk: {{_eq: high}}}}, derive_risk: {rules})")
+    every = every.replace("risk", "")
     async with serving(tmp_path, SCHEMA, database.environ) as service, connected(service.port) as client:
         idle = {"source": "trades", "filter": "{}", "index": "every row", "subscriptions": 0, "selections": 0}
         assert await explain(service.port, every) == idle | {"evaluated": 0, "matched": 0}
