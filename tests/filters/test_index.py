@@ -359,3 +359,11 @@ def test_a_long_condition_with_many_guards_is_filed_under_each_and_no_further() 
     for number in range(10):
         index.remove(condition, number)
     assert not index._level._tables
+
+
+def test_of_bounds_at_the_same_value_the_strict_one_counts() -> None:
+    for value in range(20):
+        at, beside = row(price=str(value)), row(price=str(value + 0.5))
+        index, _ = filed({"price": {"_gt": value, "_gte": value}}, {"price": {"_lt": value, "_lte": value}})
+        assert list(index.match(None, at)) == []
+        assert list(index.match(None, beside)) == [(0, False, True)]
