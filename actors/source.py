@@ -31,8 +31,10 @@ from actors.source_messages import (
     Detach,
     DriverFailed,
     DriverReported,
+    ExplainFilter,
     GiveUp,
     LingerOver,
+    ListViews,
     ReadRows,
     Refused,
     ShowRow,
@@ -280,6 +282,16 @@ class SourceActor(LoopActor):
         if row is not None and message.derivation is not None:
             row = self._memory.extended(row, message.derivation)
         return row, self._cache.timestamp
+
+    # Explaining
+
+    @handles(ListViews)
+    def _list_views(self, message: ListViews) -> dict[str, Any]:
+        return self._memory.list_views(message.most)
+
+    @handles(ExplainFilter)
+    def _explain(self, message: ExplainFilter) -> dict[str, Any]:
+        return self._memory.explain(message.filter, message.derivation)
 
     def _refuse(self, subscription: Subscription, message: str) -> None:
         tell(subscription.connection, Refused(subscription, message))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
+from tycostream.filters import Filter
 from tycostream.model import Position, Row
 from tycostream.status import Lag
 from tycostream.triggers.watches import Watch, Watches
@@ -25,6 +26,7 @@ from tycostream.views import (
     Subscription,
     Views,
 )
+from tycostream.views.explaining import explained, views_told
 from tycostream.views.views import Group
 
 VIEWS_TOLD = 100
@@ -330,6 +332,21 @@ class SourceMemory:
         for recent in self.every_recent():
             recent.take_back(self.timestamp_delivered)
 
+    def list_views(self, most: int) -> dict[str, Any]:
+        """The views and how they are found; of those under rules, with the rules."""
+        told: list[dict[str, Any]] = []
+        for derivation, views in ((None, self.views), *((one, two.views) for one, two in self.audiences.items())):
+            rules = None if derivation is None else derivation.to_json()
+            told += ({"rules": rules, **view} for view in views_told(views, most - len(told)))
+        return {"views": told, "more": sum(map(len, self.every_views())) - len(told)}
+
+    def explain(self, condition: Filter, derivation: Derivation | None) -> dict[str, Any]:
+        """How the view of a filter is found, or would be."""
+        audience = None if derivation is None else self.audiences.get(derivation)
+        if audience is not None:
+            return explained(audience.views, condition)
+        return explained(self.views if derivation is None else Views(), condition)
+
     def details(self) -> dict[str, Any]:
         """Who follows, for the debug page."""
         return {
@@ -337,26 +354,15 @@ class SourceMemory:
             "rows_fired": sum(watches.fired_rows for watches in self.every_watches()),
             "subscriptions": sum(1 for _ in self.subscriptions()),
             "recent_changes": self.recent.details(),
-            "views": _views_told(self.views),
+            "views": views_told(self.views, VIEWS_TOLD),
             "derivations": [
                 {
                     "rules": derivation.to_json(),
                     "rows_in_a_state": audience.derived.rows_in_a_state,
                     "evaluated": audience.derived.evaluated,
-                    "views": _views_told(audience.views),
+                    "views": views_told(audience.views, VIEWS_TOLD),
                     "triggers": len(audience.watches),
                 }
                 for derivation, audience in islice(self.audiences.items(), DERIVATIONS_TOLD)
             ],
         }
-
-
-def _views_told(views: Views) -> list[dict[str, Any]]:
-    return [
-        {
-            "filter": view.filter.to_json(),
-            "subscriptions": sum(1 for group in view.groups.values() for _ in group.subscriptions),
-            "selections": len(view.groups),
-        }
-        for view in islice(views, VIEWS_TOLD)
-    ]

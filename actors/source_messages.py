@@ -86,6 +86,21 @@ class ShowRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ListViews:
+    """Ask for the views and how they are found: `views`, and how many there are `more` than are told."""
+
+    most: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainFilter:
+    """Ask how the view of a filter is found, and what it has cost; or how it would be, where nobody follows it."""
+
+    filter: Filter
+    derivation: Derivation | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """A question has waited for long enough."""
 

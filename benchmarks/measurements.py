@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 
+from benchmarks.filters import filters
 from benchmarks.harness import QUERY, SCHEMA, Meter, Result, clients, resident_mib, row, serving
 from benchmarks.materialize import ingest
 from benchmarks.slow import slow
@@ -14,7 +15,7 @@ from benchmarks.triggers import triggers
 from tycostream.filters import parse_filter
 from tycostream.graphql import Engine, Limits, SubscriptionPlan
 from tycostream.model import Change, Changes, Operation
-from tycostream.views import Outlet, Subscription, Views
+from tycostream.views import Outlet, Subscription
 from tycostream.web.envelope import TextFrames
 
 HELD = 100_000
@@ -183,25 +184,6 @@ while left:
             selector.unregister(key.fileobj)
             left -= 1
 """
-
-
-async def filters(scale: float) -> list[Result]:
-    """What an event costs a source with 10 and with 1,000 subscriptions whose filters do not match it."""
-    results = []
-    events = int(200_000 * scale)
-    old, new = row(1, 1.0), row(1, 2.0)
-    deltas = [("1", old, new, 0b10000)] * 1000
-    for count in (10, 1000):
-        views = Views()
-        for number in range(count):
-            views.add(_plan(str(number), {"account": {"_eq": str(number + 10_000_000)}, "price": {"_gt": 0}}))
-        meter = Meter()
-        for batch in range(events // 1000):
-            views.route(deltas, batch)
-            if list(views.flush()):
-                raise RuntimeError("a filter matched that must not")
-        results.append(Result(f"event, {count:,} filters that do not match", cpu_per_message=meter.cpu_per(events)))
-    return results
 
 
 def _plan(operation_id: str, where: dict[str, object] | None = None) -> Subscription:

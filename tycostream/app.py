@@ -23,6 +23,7 @@ from actors.board import BoardDriver, SourceBoard
 from actors.connection import ConnectionActor, FrameReceived, SocketClosed, SocketDrained
 from actors.connection_limits import ConnectionConfig, SharedLimits
 from actors.drain import drain
+from actors.explaining import Explainer
 from actors.feed import FeedActor, FeedHandle
 from actors.runtime import Dispatcher, loop_actor, stop_actor, tell
 from actors.source import SourceActor, SourceConfig
@@ -250,7 +251,7 @@ class Service:
             ping=limits.ping_seconds,
             debug_open=service.debug_access == "any",
         )
-        services = Services(self._engine, self._open_connection, self.status, self.actors)
+        services = Services(self._engine, self._open_connection, self.status, self.actors, Explainer(self._directory))
         application = make_application(services, config, self._routes)
         self._server, self.port = listen(application, config, service.port, service.host)
 

@@ -15,7 +15,7 @@ from typing import Any
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from tycostream.filters import Filter
-from tycostream.graphql import Engine, Limits
+from tycostream.graphql import Engine, Limits, SubscriptionPlan
 from tycostream.model import Catalog, Column, ColumnType, Relation, Row, Source
 from tycostream.web.application import Services, WebConfig, listen, make_application
 from tycostream.web.close_codes import CloseCode
@@ -107,6 +107,7 @@ class Server:
     open: list[RecordingInbox] = field(default_factory=list)
     status: ServiceStatus = ServiceStatus(True, (SourceStatus("trades", "LIVE", None, 1.0),))
     actors: list[dict[str, Any]] = field(default_factory=list)
+    views: dict[str, Any] = field(default_factory=dict)
     refuse: Exception | None = None
 
     def open_connection(self, transport: SocketTransport, info: ConnectionInfo) -> RecordingInbox:
@@ -128,12 +129,25 @@ class Server:
         return await AsyncHTTPClient().fetch(url, raise_error=False, **options)
 
 
+@dataclass(frozen=True)
+class _Explains:
+    server: Server
+
+    async def views(self, source: str | None) -> dict[str, Any]:
+        return {name: told for name, told in self.server.views.items() if source in (None, name)}
+
+    async def subscription(self, plan: SubscriptionPlan) -> dict[str, Any]:
+        return {"source": plan.source.name, "filter": plan.filter.to_json()}
+
+
 @asynccontextmanager
 async def serving(config: WebConfig | None = None, of: Engine | None = None) -> AsyncIterator[Server]:
     """A server on a free port; every socket is gone at the end."""
     server = Server()
     config = config or WebConfig()
-    services = Services(of or engine(), server.open_connection, lambda: server.status, server.list_actors)
+    services = Services(
+        of or engine(), server.open_connection, lambda: server.status, server.list_actors, _Explains(server)
+    )
     http, server.port = listen(make_application(services, config), config, 0, "127.0.0.1")
     try:
         yield server

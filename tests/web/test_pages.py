@@ -7,6 +7,7 @@ import posixpath
 import re
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -164,17 +165,85 @@ async def test_actors_as_a_page() -> None:
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
-@pytest.mark.parametrize("path", ["/debug/actors", "/debug/actors/urn:1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/debug/actors",
+        "/debug/actors/urn:1",
+        "/debug/views",
+        "/debug/explain?query=subscription{trades{operation}}",
+    ],
+)
 async def test_debug_pages_refuse_what_a_proxy_passes_on(header: str, path: str) -> None:
     async with serving() as server:
         server.actors = ACTORS
         answer = await server.fetch(path, headers={header: "127.0.0.1"})
         assert answer.code == 403
         assert "DEBUG_ACCESS=any" in json.loads(answer.body)["errors"][0]["message"]
-        assert b"supervisor" not in answer.body
+        assert list(json.loads(answer.body)) == ["errors"]
     async with serving(WebConfig(debug_open=True)) as server:
         server.actors = ACTORS
         assert (await server.fetch(path, headers={header: "10.0.0.1"})).code == 200
+
+
+EVIL = "</pre></style><script>x</script><b>'\""
+
+VIEW = {
+    "rules": None, "filter": EVIL, "index": EVIL, "subscriptions": 1000, "selections": 2, "evaluated": 3, "matched": 4
+}  # fmt: skip
+VIEWS = {
+    "trades": {"views": [VIEW, VIEW | {"rules": {"risk": [{"state": EVIL}]}}], "more": 7000},
+    "other": {"error": EVIL},
+}
+
+
+async def test_views_as_json_and_as_a_page() -> None:
+    async with serving() as server:
+        server.views = VIEWS
+        assert json.loads((await server.fetch("/debug/views")).body) == {"sources": VIEWS}
+        one = await server.fetch("/debug/views?source=other&format=json", headers=BROWSER)
+        assert json.loads(one.body) == {"sources": {"other": VIEWS["other"]}}
+        assert (await server.fetch("/debug/views?source=nothing")).code == 404
+        page = await server.fetch("/debug/views", headers=BROWSER)
+        assert page.headers["Content-Type"].startswith("text/html")
+        assert page.headers["Cache-Control"] == "no-store"
+        tags = read(page.body.decode())
+        assert not {"script", "b"} & set(tags.tags)
+        assert tags.text.count("<script>x</script>") == 6  # filter and index twice, rules, error
+        for shown in ("1,000", "7,000 more", "matched"):
+            assert shown in tags.text
+
+
+SUBSCRIPTION = "subscription S($price: Float) { trades(where: {price: {_gt: $price}}) { operation } }"
+
+
+async def test_a_subscription_is_explained_as_it_is_given_to_graphql() -> None:
+    async with serving() as server:
+        told = {"source": "trades", "filter": '{"price": {"_gt": 5.5}}'}
+        wanted = {"query": SUBSCRIPTION, "variables": json.dumps({"price": 5.5}), "operationName": "S"}
+        answer = await server.fetch("/debug/explain?" + urlencode(wanted))
+        assert (answer.code, json.loads(answer.body)) == (200, told)
+        body = json.dumps({"query": SUBSCRIPTION, "variables": {"price": 5.5}})
+        options = {"method": "POST", "headers": {"Content-Type": "application/json"}}
+        answer = await server.fetch("/debug/explain", body=body, **options)
+        assert (answer.code, json.loads(answer.body)) == (200, told)
+
+
+@pytest.mark.parametrize(("query", "words"), [
+    ("{ trades { id } }", "only subscriptions are explained"),
+    ("subscription { nothing { id } }", "Cannot query field"),
+    ("subscription { trades(where: {price: {_gt: null}}) { operation } }", "null is no operand"),
+    ("subscription {", "Syntax Error"),
+])  # fmt: skip
+async def test_what_is_no_subscription_is_not_explained(query: str, words: str) -> None:
+    async with serving() as server:
+        answer = await server.fetch("/debug/explain?" + urlencode({"query": query}))
+        assert answer.code == 400
+        (error,) = json.loads(answer.body)["errors"]
+        assert words in error["message"]
+        assert error["extensions"]["code"]
+        assert (await server.fetch("/debug/explain")).code == 400
+        assert (await server.fetch("/debug/explain", method="POST", body="{")).code == 415
 
 
 @pytest.mark.parametrize(("address", "local"), [

@@ -10,69 +10,21 @@ What is found are candidates: whoever asks evaluates them.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+from tycostream.filters.bounds import Bounds
 from tycostream.filters.compile import reader
 from tycostream.filters.filter import Filter
-from tycostream.filters.index import Guard, guards_of
+from tycostream.filters.guards import Equal, cover_of, is_ordered, key_reader
 from tycostream.filters.moments import Moment
-from tycostream.filters.tree import AllOf, Always, AnyOf, Comparison, IsNull, Node, OneOf, Test
+from tycostream.filters.tree import Comparison, IsNull, Leaf, Node, OneOf, leaves_of
 from tycostream.filters.values import domain_of
-from tycostream.model import Column, ColumnType, Row, Source
+from tycostream.model import Column, Row, Source
 
 T = TypeVar("T")
 
 MOST_GUARDS = 100
 """Values under which one condition is filed."""
-
-_ORDERED = frozenset(ColumnType) - {ColumnType.JSON, ColumnType.ARRAY, ColumnType.TIME}
-"""Types whose values, as filters read them, have one order; others are looked at whenever their column changes."""
-
-Leaf = IsNull | OneOf | Comparison | Test
-
-
-class _Bounds(Generic[T]):
-    """Comparisons of one operator, by their operand in rising order."""
-
-    def __init__(self, operator: str) -> None:
-        # Where a value falls among the operands, so that those before it are passed
-        self._place: Callable[[list[Any], Any], int] = bisect_left if operator in (">", "<=") else bisect_right
-        self._rising = operator in (">", ">=")
-        self._operands: list[Any] = []
-        self._filed: dict[Any, dict[T, None]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._operands)
-
-    def add(self, operand: Any, item: T) -> None:
-        filed = self._filed.get(operand)
-        if filed is None:
-            filed = self._filed[operand] = {}
-            insort(self._operands, operand)
-        filed[item] = None
-
-    def remove(self, operand: Any, item: T) -> None:
-        filed = self._filed[operand]
-        filed.pop(item, None)
-        if not filed:
-            del self._filed[operand]
-            del self._operands[bisect_left(self._operands, operand)]
-
-    def between(self, old: Any, new: Any, found: dict[T, None]) -> None:
-        """Those that hold of one of the values and not of the other."""
-        operands = self._operands
-        start, end = self._place(operands, old), self._place(operands, new)
-        if start != end:
-            for operand in operands[start:end] if start < end else operands[end:start]:
-                found.update(self._filed[operand])
-
-    def holding(self, value: Any, found: dict[T, None]) -> None:
-        """Those that hold of a value."""
-        place = self._place(self._operands, value)
-        for operand in self._operands[:place] if self._rising else self._operands[place:]:
-            found.update(self._filed[operand])
 
 
 class _Column(Generic[T]):
@@ -81,11 +33,10 @@ class _Column(Generic[T]):
     def __init__(self, column: Column) -> None:
         domain = domain_of(column)
         self._read = reader(domain)
-        # Where a value has one text, texts are compared
-        self._exact = None if domain.canonical is not None else self._read
+        self._key = key_reader(column)
         self._canonical = domain.canonical
-        self._ordered = column.type in _ORDERED
-        self._bounds: dict[str, _Bounds[T]] = {}
+        self._ordered = is_ordered(column)  # what is not is looked at whenever its column changes
+        self._bounds: dict[str, Bounds[dict[T, None]]] = {}
         self._equal: dict[Any, dict[T, None]] = {}
         self._unequal: dict[T, None] = {}
         self._null: dict[T, None] = {}
@@ -96,8 +47,12 @@ class _Column(Generic[T]):
         if isinstance(leaf, IsNull):
             _file(self._null, item, remove=remove)
         elif isinstance(leaf, Comparison) and self._ordered and not isinstance(leaf.value, Moment):
-            bounds = self._bounds.setdefault(leaf.operator, _Bounds(leaf.operator))
-            (bounds.remove if remove else bounds.add)(leaf.value, item)
+            bounds = self._bounds.setdefault(leaf.operator, Bounds(leaf.operator))
+            if (filed := bounds.get(leaf.value)) is None:
+                bounds.put(leaf.value, filed := {})
+            _file(filed, item, remove=remove)
+            if not filed:
+                bounds.drop(leaf.value)
             if not bounds:
                 del self._bounds[leaf.operator]
         elif isinstance(leaf, OneOf) and not any(isinstance(value, Moment) for value in leaf.values):
@@ -117,7 +72,7 @@ class _Column(Generic[T]):
         if old is None or new is None:
             found.update(self._null)
         if self._equal or self._unequal:
-            was, now = (old, new) if self._exact is None else (self._exact(old), self._exact(new))
+            was, now = (old, new) if self._key is None else (self._key(old), self._key(new))
             for value in (was, now):
                 if filed := self._equal.get(value):
                     found.update(filed)
@@ -127,20 +82,25 @@ class _Column(Generic[T]):
             was, now = self._read(old), self._read(new)
             for bounds in self._bounds.values():
                 if was is not None and now is not None:
-                    bounds.between(was, now, found)
+                    crossed = bounds.between(was, now)
                 elif was is not None or now is not None:
-                    bounds.holding(now if was is None else was, found)
+                    crossed = bounds.holding(now if was is None else was)
+                else:
+                    continue
+                for filed in crossed:
+                    found.update(filed)
 
     def holding(self, text: str | None, found: dict[T, None]) -> None:
         """Those that may hold of a value."""
         found.update(self._other)
         found.update(self._null)
-        if self._equal and (filed := self._equal.get(text if self._exact is None else self._exact(text))):
+        if self._equal and (filed := self._equal.get(text if self._key is None else self._key(text))):
             found.update(filed)
         found.update(self._unequal)
         if self._bounds and (value := self._read(text)) is not None:
             for bounds in self._bounds.values():
-                bounds.holding(value, found)
+                for filed in bounds.holding(value):
+                    found.update(filed)
 
     def __bool__(self) -> bool:
         return bool(self._bounds or self._equal or self._unequal or self._null or self._other)
@@ -237,21 +197,20 @@ class CrossingIndex(Generic[T]):
         return found
 
     def _key(self, column: int, text: str | None) -> Any:
-        domain = domain_of(self._source.columns[column])
-        return text if domain.canonical is not None else reader(domain)(text)
+        read = key_reader(self._source.columns[column])
+        return text if read is None else read(text)
 
-    def _guards(self, condition: Filter) -> list[Guard] | list[None]:
-        guards = guards_of(condition.node, self._source)
-        return guards if guards is not None and len(guards) <= MOST_GUARDS else [None]
-
-
-def leaves_of(node: Node) -> Iterator[Leaf]:
-    """The comparisons of a condition."""
-    if isinstance(node, AllOf | AnyOf):
-        for member in node.conditions:
-            yield from leaves_of(member)
-    elif not isinstance(node, Always):
-        yield node
+    def _guards(self, condition: Filter) -> list[tuple[int, Any]] | list[None]:
+        """(column, key) pairs of which one holds wherever the condition is true."""
+        guards: dict[tuple[int, Any], None] = {}
+        cover = cover_of(condition.node, self._source)
+        if cover is None:
+            return [None]
+        for guard, _rest in cover:
+            if not isinstance(guard, Equal):
+                return [None]
+            guards.update(((guard.column, key), None) for key in guard.keys)
+        return list(guards) if len(guards) <= MOST_GUARDS else [None]
 
 
 def _file(place: dict[T, None], item: T, *, remove: bool) -> None:

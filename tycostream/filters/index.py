@@ -1,136 +1,119 @@
 """Which filters does a change of a row concern? Cost follows the matches, not the number of filters.
 
-A filter that can only be true for certain values of one column is found through a hash on that column; one without a
-condition comes straight; the rest is evaluated one by one (residual).
+Filters are filed under their guards (guards.py): values of a column in a hash, bounds in sorted lists, NULL. What
+shares a place there is filed once more, by the rest of its condition (levels.py). Where there is nothing to file by,
+one function asks all conditions that differ in constants alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from tycostream.filters.compile import reader
 from tycostream.filters.filter import Filter
-from tycostream.filters.moments import Moment
-from tycostream.filters.tree import TRUE, AllOf, AnyOf, Node, OneOf
-from tycostream.filters.values import domain_of
-from tycostream.model import Row, Source
+from tycostream.filters.levels import Entry, Leaf, Level
+from tycostream.filters.tree import TRUE
+from tycostream.model import Row
 
 T = TypeVar("T")
 
-MOST_GUARDS = 1000
-"""Values under which one filter is filed; one with more is evaluated one by one."""
+EVERYTHING = -1
+"""The columns that may have changed where nobody says which."""
+
+MOST_WAYS = 5
+"""Ways in which a filter is found that its explanation names."""
 
 
-@dataclass(eq=False, slots=True)
-class _Entry(Generic[T]):
-    item: T
-    matches: Callable[[Row], bool]
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a filter is found. `index` says it in words; `evaluated` is how often its condition was asked of a row that
+    the index could not decide, and `matched` how many changes it matched, since it was filed."""
 
-
-class _Column(Generic[T]):
-    """Filters by a column's value. `read` is None where texts are equal if and only if the values are."""
-
-    def __init__(self, read: Callable[[str | None], Any] | None) -> None:
-        self.read = read
-        self.filed: dict[Any, dict[_Entry[T], None]] = {}
-
-    def add(self, value: Any, entry: _Entry[T]) -> None:
-        self.filed.setdefault(value, {})[entry] = None
-
-    def remove(self, value: Any, entry: _Entry[T]) -> None:
-        entries = self.filed[value]
-        del entries[entry]
-        if not entries:
-            del self.filed[value]
+    index: str
+    evaluated: int
+    matched: int
 
 
 class FilterIndex(Generic[T]):
     """The filters of one source, each with an item of the caller's."""
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[Filter, int], _Entry[T]] = {}
-        self._everything: dict[_Entry[T], None] = {}
-        self._residual: dict[_Entry[T], None] = {}
-        self._columns: dict[int, _Column[T]] = {}
+        self._leaves: dict[tuple[Filter, int], Leaf[T]] = {}
+        self._everything: dict[Leaf[T], int] = {}  # and what `_passed` was when they came
+        self._entering: list[tuple[T, bool, bool]] = []
+        self._staying: list[tuple[T, bool, bool]] = []
+        self._leaving: list[tuple[T, bool, bool]] = []
+        self._passed = 0
+        self._level: Level[T] = Level(few=0)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._leaves)
 
     def add(self, condition: Filter, item: T) -> None:
         """File an item under a filter. The same item may be filed once under each filter."""
-        entry = _Entry(item, condition.matches)
-        self._entries[condition, id(item)] = entry
-        guards = guards_of(condition.node, condition.source)
+        leaf = self._leaves[condition, id(item)] = Leaf(Entry(item, condition), condition.node)
         if condition.node == TRUE:
-            self._everything[entry] = None
-        elif guards is None or len(guards) > MOST_GUARDS:
-            self._residual[entry] = None
+            self._everything[leaf] = self._passed
+            self._prepare()
         else:
-            for column, value in guards:
-                self._column(condition.source, column).add(value, entry)
+            self._level.add(leaf)
 
     def remove(self, condition: Filter, item: T) -> None:
         """Take it out again. Raises KeyError where it is not there."""
-        entry = self._entries.pop((condition, id(item)))
-        guards = guards_of(condition.node, condition.source)
+        leaf = self._leaves.pop((condition, id(item)))
         if condition.node == TRUE:
-            del self._everything[entry]
-        elif guards is None or len(guards) > MOST_GUARDS:
-            del self._residual[entry]
+            del self._everything[leaf]
+            self._prepare()
         else:
-            for column, value in guards:
-                self._columns[column].remove(value, entry)
-                if not self._columns[column].filed:
-                    del self._columns[column]
+            self._level.remove(leaf)
 
-    def _column(self, source: Source, column: int) -> _Column[T]:
-        if column not in self._columns:
-            domain = domain_of(source.columns[column])
-            self._columns[column] = _Column(None if domain.canonical is not None else reader(domain))
-        return self._columns[column]
+    def _prepare(self) -> None:
+        items = [leaf.entry.item for leaf in self._everything]
+        self._entering = [(item, False, True) for item in items]
+        self._staying = [(item, True, True) for item in items]
+        self._leaving = [(item, True, False) for item in items]
 
-    def match(self, old: Row | None, new: Row | None) -> list[tuple[T, bool, bool]]:
-        """(item, matched before, matches now) of every filter that matches the old row or the new one."""
-        before, after = old is not None, new is not None
-        found = [(entry.item, before, after) for entry in self._everything]
-        for entry in self._candidates(old, new) if self._columns else ():
-            was, now = before and entry.matches(old), after and entry.matches(new)  # type: ignore[arg-type]
-            if was or now:
-                found.append((entry.item, was, now))
-        for entry in self._residual:
-            was, now = before and entry.matches(old), after and entry.matches(new)  # type: ignore[arg-type]
-            if was or now:
-                found.append((entry.item, was, now))
+    def match(self, old: Row | None, new: Row | None, mask: int = EVERYTHING) -> Sequence[tuple[T, bool, bool]]:
+        """(item, matched before, matches now) of every filter that matches the old row or the new one. Where both are
+        there, `mask` has the bits of the columns that differ, and perhaps of others. The result is not the caller's."""
+        if old is None:
+            found = self._entering
+        elif new is None:
+            found = self._leaving
+        else:
+            found = self._staying
+        if found:
+            self._passed += 1
+        if not self._level:
+            return found
+        before: dict[Entry[T], None] = {}
+        after: dict[Entry[T], None] = {}
+        if old is None:
+            if new is not None:
+                self._level.of(new, after)
+        elif new is None:
+            self._level.of(old, before)
+        else:
+            self._level.both(old, new, mask, before, after)
+        if before or after:
+            found = found.copy()
+            for entry in before:
+                entry.matched += 1
+                found.append((entry.item, True, entry in after))
+            for entry in after:
+                if entry not in before:
+                    entry.matched += 1
+                    found.append((entry.item, False, True))
         return found
 
-    def _candidates(self, old: Row | None, new: Row | None) -> dict[_Entry[T], None]:
-        candidates: dict[_Entry[T], None] = {}
-        for column, index in self._columns.items():
-            was = None if old is None else old[column]
-            now = None if new is None else new[column]
-            for text in (was,) if was == now else (was, now):
-                entries = index.filed.get(text if index.read is None else index.read(text))
-                if entries:
-                    candidates.update(entries)
-        return candidates
-
-
-Guard = tuple[int, Any]
-
-
-def guards_of(node: Node, source: Source) -> list[Guard] | None:
-    """(column, value) pairs of which one holds for every row that passes; None where there are none to be had."""
-    if isinstance(node, OneOf):
-        if node.negated or any(isinstance(value, Moment) for value in node.values):
-            return None
-        canonical = domain_of(source.columns[node.column]).canonical
-        return [(node.column, value if canonical is None else canonical(value)) for value in node.values]
-    if isinstance(node, AllOf):
-        found = [guards for member in node.conditions if (guards := guards_of(member, source)) is not None]
-        return min(found, key=len) if found else None
-    if isinstance(node, AnyOf):
-        branches = [guards_of(member, source) for member in node.conditions]
-        return None if None in branches else list({guard: None for branch in branches for guard in branch or ()})
-    return None
+    def explain(self, condition: Filter, item: T) -> Explanation:
+        """How the item is found that is filed under a filter. Raises KeyError where it is not there."""
+        leaf = self._leaves[condition, id(item)]
+        if leaf in self._everything:
+            return Explanation("every row", 0, self._passed - self._everything[leaf])
+        ways = list(dict.fromkeys(self._level.ways(leaf)))
+        if len(ways) > MOST_WAYS:
+            ways[MOST_WAYS:] = [f"in {len(ways) - MOST_WAYS} more ways"]
+        evaluated = leaf.entry.evaluated + self._level.sieved(leaf)
+        return Explanation(" or ".join(ways) or "no row can match", evaluated, leaf.entry.matched)

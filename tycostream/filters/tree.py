@@ -8,6 +8,7 @@ two-valued: a condition is true, or it is not.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,8 @@ class AnyOf:
     conditions: frozenset[Node]
 
 
-Node = Always | IsNull | OneOf | Comparison | Test | AllOf | AnyOf
+Leaf = IsNull | OneOf | Comparison | Test
+Node = Always | Leaf | AllOf | AnyOf
 
 TRUE, FALSE = Always(True), Always(False)
 
@@ -116,6 +118,15 @@ def columns_of(node: Node) -> int:
             mask |= columns_of(condition)
         return mask
     return 1 << node.column
+
+
+def leaves_of(node: Node) -> Iterator[Leaf]:
+    """The comparisons of a condition."""
+    if isinstance(node, AllOf | AnyOf):
+        for member in node.conditions:
+            yield from leaves_of(member)
+    elif not isinstance(node, Always):
+        yield node
 
 
 def negation(node: Node) -> Node:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tycostream.filters import Filter, FilterIndex
+from tycostream.filters import Explanation, Filter, FilterIndex
 from tycostream.model import Operation, Row
 from tycostream.views.cache import Delta
 from tycostream.views.channel import Channel, Outlet
@@ -127,7 +127,7 @@ class Views:
         insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
         change: ViewChange
         for key, old, new, mask in deltas:
-            for view, before, after in match(old, new):
+            for view, before, after in match(old, new, mask):
                 if after:
                     row: Row = new  # type: ignore[assignment]  # a row that matches is there
                     change = (update, key, row, mask, timestamp) if before else (insert, key, row, 0, timestamp)
@@ -136,6 +136,18 @@ class Views:
                 if not view.pending:
                     touched.append(view)
                 view.pending.append(change)
+
+    def explain(self, condition: Filter) -> tuple[View, Explanation]:
+        """The view of a filter, and how it is found; where there is none, an empty one, and how it would be."""
+        view = self._views.get(condition)
+        if view is not None:
+            return view, self._index.explain(condition, view)
+        view = View(condition)
+        self._index.add(condition, view)
+        try:
+            return view, self._index.explain(condition, view)
+        finally:
+            self._index.remove(condition, view)
 
     def announce(self, news: bytes) -> None:
         """Every group's next changes come with this news; earlier news that were not told yet are forgotten."""

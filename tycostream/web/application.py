@@ -18,6 +18,7 @@ from tycostream.web.admission import Admission
 from tycostream.web.base import MAX_HEADER_BYTES, BaseHandler, NotFoundHandler
 from tycostream.web.client_address import Network
 from tycostream.web.debug import ActorsHandler, ListActors
+from tycostream.web.debug_views import ExplainHandler, Explains, ViewsHandler
 from tycostream.web.graphql_handler import GraphQLHandler, OpenConnection, SocketRules
 from tycostream.web.health import ServiceStatus, health, readiness
 from tycostream.web.health_handlers import StatusHandler
@@ -54,6 +55,7 @@ class Services:
     open_connection: OpenConnection
     status: Callable[[], ServiceStatus]
     actors: ListActors
+    explains: Explains
     near: NearLimits = field(default_factory=NearLimits)
 
 
@@ -81,12 +83,16 @@ def make_application(services: Services, config: WebConfig, more: Sequence[Route
         "max_body": config.max_message_bytes,
     }
     actors = {"actors": services.actors, "open_to_all": config.debug_open}
+    views = {"explains": services.explains, "open_to_all": config.debug_open}
+    explain = views | {"engine": services.engine, "max_body": config.max_message_bytes}
     routes: list[Route] = [
         ("/graphql", GraphQLHandler, graphql),
         ("/health", StatusHandler, {"status": services.status, "judge": health}),
         ("/ready", StatusHandler, {"status": services.status, "judge": readiness}),
         ("/debug/actors", ActorsHandler, actors),
         ("/debug/actors/(.+)", ActorsHandler, actors),
+        ("/debug/views", ViewsHandler, views),
+        ("/debug/explain", ExplainHandler, explain),
     ]
     if page is not None:
         routes += [("/", PageHandler, {"page": page}), ("/static/(.+)", StaticHandler, {"files": read_static()})]

@@ -23,12 +23,10 @@ PAGE_ACTORS = 500
 """Actors on one page; JSON has them all."""
 
 
-class ActorsHandler(BaseHandler):
-    """All actors, those of `?kind=`, or the one whose urn is in the path."""
+class DebugHandler(BaseHandler):
+    """What is for this machine alone, or for all."""
 
-    def initialize(self, actors: ListActors, open_to_all: bool) -> None:
-        self._actors = actors
-        self._open_to_all = open_to_all
+    _open_to_all = False
 
     def prepare(self) -> None:
         super().prepare()
@@ -38,14 +36,27 @@ class ActorsHandler(BaseHandler):
             hint = "debug pages are for this machine alone; set DEBUG_ACCESS=any to open them to everybody"
             self.write_json(403, error_body(hint, FORBIDDEN))
 
-    async def get(self, urn: str | None = None) -> None:
-        actors = await self._actors(self.get_query_argument("kind", None), urn)
+    def wants_page(self) -> bool:
+        """Whether the answer is for people. It is not to be kept in any case."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Vary", "Accept")
-        wants_page = "text/html" in self.request.headers.get("Accept", "")
+        page = "text/html" in self.request.headers.get("Accept", "")
+        return self.get_query_argument("format", "html" if page else "json") != "json"
+
+
+class ActorsHandler(DebugHandler):
+    """All actors, those of `?kind=`, or the one whose urn is in the path."""
+
+    def initialize(self, actors: ListActors, open_to_all: bool) -> None:
+        self._actors = actors
+        self._open_to_all = open_to_all
+
+    async def get(self, urn: str | None = None) -> None:
+        actors = await self._actors(self.get_query_argument("kind", None), urn)
+        wants_page = self.wants_page()
         if urn is not None and not actors:
             self.write_json(404, error_body("there is no such actor", NOT_FOUND))
-        elif self.get_query_argument("format", "html" if wants_page else "json") == "json":
+        elif not wants_page:
             self.set_header("Content-Type", "application/json; charset=utf-8")
             self.finish(json.dumps({"actors": list(actors)} if urn is None else actors[0], default=str).encode())
         else:
@@ -62,7 +73,7 @@ def is_loopback(address: str | None) -> bool:
     return (mapped or parsed).is_loopback
 
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; --line: color-mix(in srgb, currentColor 18%, transparent); }
 body { margin: 1.5rem auto; max-width: 80rem; padding: 0 1rem; }
 nav { opacity: .8; margin-bottom: 1rem; }
@@ -78,6 +89,7 @@ _LINKS = (
     ("/debug/actors", "all"),
     ("/debug/actors?kind=source", "sources"),
     ("/debug/actors?kind=connection", "connections"),
+    ("/debug/views", "views"),
     ("?format=json", "JSON"),
     ("?refresh=2", "refresh every 2 s"),
 )
@@ -92,7 +104,7 @@ def page(actors: Sequence[dict[str, Any]], refresh: str = "") -> Page:
     note = f"<p>{more} more are in the JSON.</p>" if more > 0 else ""
     return Page(
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<link rel="icon" href="data:,">{again}<title>tycostream actors</title><style>{_STYLE}</style>'
+        f'<link rel="icon" href="data:,">{again}<title>tycostream actors</title><style>{STYLE}</style>'
         f"<h1>Actors</h1><nav>{links}</nav>"
         "<table><thead><tr><th>Actor<th>State<th>Up<th>Restarts<th>Inbox<th>Handled<th>What it knows</thead>"
         f"<tbody>{''.join(_row(actor, depth) for actor, depth in ordered[:PAGE_ACTORS])}</tbody></table>{note}</html>"

@@ -57,12 +57,12 @@ def error_body(message: str, code: str) -> dict[str, Any]:
 
 async def answer_post(engine: Engine, content_type: str, accept: str, body: bytes) -> Answer:
     """Answer a POST."""
-    return await _answer(engine, accept, lambda: _request_of_body(content_type, body), mutations=True)
+    return await _answer(engine, accept, lambda: request_of_body(content_type, body), mutations=True)
 
 
 async def answer_get(engine: Engine, arguments: Mapping[str, Sequence[bytes]], accept: str) -> Answer:
     """Answer a GET with these query parameters: the values that each name is given."""
-    return await _answer(engine, accept, lambda: _request_of_arguments(arguments), mutations=False)
+    return await _answer(engine, accept, lambda: request_of_arguments(arguments), mutations=False)
 
 
 async def _answer(engine: Engine, accept: str, read: Callable[[], Request], *, mutations: bool) -> Answer:
@@ -99,7 +99,8 @@ def response_type(accept: str) -> str | None:
     return preferred(accept, (JSON, GRAPHQL_RESPONSE)) if accept.strip() else JSON
 
 
-def _request_of_body(content_type: str, body: bytes) -> Request:
+def request_of_body(content_type: str, body: bytes) -> Request:
+    """The request in a POST's body. Raises HttpError."""
     media, parameters = media_type(content_type)
     if media != JSON:
         raise HttpError(415, f"the Content-Type must be {JSON}, {f'not {media!r}' if media else 'and it is missing'}")
@@ -119,7 +120,8 @@ def _request_of_body(content_type: str, body: bytes) -> Request:
     return _request(value)
 
 
-def _request_of_arguments(arguments: Mapping[str, Sequence[bytes]]) -> Request:
+def request_of_arguments(arguments: Mapping[str, Sequence[bytes]]) -> Request:
+    """The request in an address. Raises HttpError."""
     value: dict[str, Any] = {}
     for name in ("query", "operationName", "variables", "extensions"):
         given = arguments.get(name, ())
