@@ -58,3 +58,24 @@ def test_news_go_with_the_next_changes_of_each_group_and_its_first_timestamp() -
     views.route([("3", None, ("3", "B", "5"), 0)], 3)
     news = {next(group.subscriptions): delivery.news for group, delivery in views.flush()}
     assert news == {one: None, two: b'{"new":1}'}
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_view_of_everything_hears_of_every_change_alone_or_beside_others(others: int) -> None:
+    views = Views()
+    everything = subscription("1")
+    views.add(everything)
+    for number in range(others):
+        views.add(subscription("2", {"symbol": {"_eq": str(number)}}))
+    one, two = ("1", "A", "5"), ("1", "A", "6")
+    views.route([("1", None, one, 0), ("1", one, two, 0b100)], 1)
+    views.route([], 2)
+    views.route([("1", two, None, 0)], 3)
+    ((group, delivery),) = views.flush()
+    assert list(group.subscriptions) == [everything]
+    assert delivery.changes == [
+        (Operation.INSERT, "1", one, 0, 1), (Operation.UPDATE, "1", two, 0b100, 1), (Operation.DELETE, "1", two, 0, 3),
+    ]  # fmt: skip
+    _view, explanation = views.explain(everything.filter)
+    assert (explanation.index, explanation.matched) == ("every row", 3)
+    assert not list(views.flush())

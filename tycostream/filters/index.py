@@ -74,6 +74,16 @@ class FilterIndex(Generic[T]):
         self._staying = [(item, True, True) for item in items]
         self._leaving = [(item, True, False) for item in items]
 
+    @property
+    def sole(self) -> T | None:
+        """The only item that there is, if its filter admits every row. Whoever does not ask `match` for it tells how
+        many changes it has `passed`."""
+        return self._staying[0][0] if len(self._leaves) == 1 and self._staying else None
+
+    def passed(self, changes: int) -> None:
+        """So many changes have gone to the `sole` item."""
+        self._passed += changes
+
     def match(self, old: Row | None, new: Row | None, mask: int = EVERYTHING) -> Sequence[tuple[T, bool, bool]]:
         """(item, matched before, matches now) of every filter that matches the old row or the new one. Where both are
         there, `mask` has the bits of the columns that differ, and perhaps of others. The result is not the caller's."""

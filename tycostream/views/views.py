@@ -122,6 +122,9 @@ class Views:
         """Note for every view what these changes mean to it: enter, stay or leave."""
         if not self._views:
             return
+        if (everything := self._index.sole) is not None:
+            self._pass_on(everything, deltas, timestamp)
+            return
         match = self._index.match
         touched = self._touched
         insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
@@ -136,6 +139,22 @@ class Views:
                 if not view.pending:
                     touched.append(view)
                 view.pending.append(change)
+
+    def _pass_on(self, everything: View, deltas: Iterable[Delta], timestamp: int) -> None:
+        """All changes concern the one view that there is, which has no condition: nothing is asked."""
+        insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
+        changes: list[ViewChange] = [
+            (update, key, new, mask, timestamp)  # type: ignore[misc]  # a row that has changed is there
+            if mask
+            else (delete, key, old, 0, timestamp)
+            if new is None
+            else (insert, key, new, 0, timestamp)
+            for key, old, new, mask in deltas
+        ]
+        self._index.passed(len(changes))
+        if changes and not everything.pending:
+            self._touched.append(everything)
+        everything.pending += changes
 
     def explain(self, condition: Filter) -> tuple[View, Explanation]:
         """The view of a filter, and how it is found; where there is none, an empty one, and how it would be."""
