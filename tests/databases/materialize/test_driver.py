@@ -15,10 +15,9 @@ SOURCE = Source(
 )
 
 
-def driver(simulator: Simulator) -> MaterializeDriver:
-    return MaterializeDriver(
-        SOURCE, ConnectionParameters("127.0.0.1", simulator.port, "materialize", "", "materialize")
-    )
+def driver(simulator: Simulator, *, in_process: bool = False) -> MaterializeDriver:
+    parameters = ConnectionParameters("127.0.0.1", simulator.port, "materialize", "", "materialize")
+    return MaterializeDriver(SOURCE, parameters, in_process=in_process)
 
 
 def fetches(simulator: Simulator) -> int:
