@@ -15,9 +15,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+from psycopg2 import sql
+
 from benchmarks.harness import Meter, Result, cpu_seconds, resident_mib
 from tycostream.app import Service
 from tycostream.databases.connection import opened
+from tycostream.databases.materialize.reading import FETCH
 from tycostream.databases.materialize.subscribe import subscribe_statement
 from tycostream.model import Source
 from tycostream.serving import tune_collector
@@ -72,48 +76,80 @@ async def database(rows: int, per_timestamp: int) -> AsyncIterator[Database]:
 
 
 async def ingest(scale: float) -> list[Result]:
-    """A snapshot of 300,000 rows of 8 columns, and as many changes, 100 to a timestamp, to the cache."""
+    """A snapshot of 300,000 rows of 8 columns, and as many changes, 100 to a timestamp, to the cache; read on the loop,
+    and by a process."""
+    return [*await _ingest(scale, "loop"), *await _ingest(scale, "process")]
+
+
+async def _ingest(scale: float, reader: str) -> list[Result]:
     rows = int(300_000 * scale)
     async with database(rows, 100) as source:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "schema.yaml"
             file.write_text(SCHEMA)
-            environ = {"GRAPHQL_PORT": "0", "GRAPHQL_HOST": "127.0.0.1", "SOURCE_START": "eager"} | source.environ
+            environ = {
+                "GRAPHQL_PORT": "0",
+                "GRAPHQL_HOST": "127.0.0.1",
+                "SOURCE_START": "eager",
+                "DATABASE_READER": reader,
+            } | source.environ
             settings, catalog = load_settings(environ, Path(folder)), load_schema(file)
             parameters = connection_parameters(settings)
             async with opened(parameters) as connection:
                 limit = await _read(connection, catalog.sources["trades"], rows)
+            how = {"loop": "", "process": ", read by a process"}[reader]
             service = Service(settings, catalog)
             meter = Meter()
             await service.start()
             try:
                 await _until(lambda: service.status().sources[0].state == "LIVE")
-                snapshot = _result(f"Materialize: snapshot of {rows:,} rows to the cache", rows, meter, limit)
+                snapshot = _result(
+                    f"Materialize: snapshot of {rows:,} rows to the cache{how}",
+                    rows,
+                    meter,
+                    limit,
+                    await _reader_seconds(service),
+                )
                 tune_collector()
                 prepared = await source.say(f"prepare {rows}")
-                meter = Meter()
+                meter, before = Meter(), await _reader_seconds(service)
                 await source.say("go")
                 while await _timestamp(service) < prepared["timestamp"]:
                     await asyncio.sleep(0.002)
-                changes = _result(f"Materialize: {rows:,} changes to the cache, 100 a timestamp", rows, meter, limit)
+                read = await _reader_seconds(service) - before
+                changes = _result(
+                    f"Materialize: {rows:,} changes to the cache, 100 a timestamp{how}", rows, meter, limit, read
+                )
             finally:
                 await service.stop()
     return [snapshot, changes]
 
 
-def _result(name: str, rows: int, meter: Meter, limit: float) -> Result:
+def _result(name: str, rows: int, meter: Meter, limit: float, read: float) -> Result:
     took, cpu = time.monotonic() - meter.began, meter.cpu_per(rows)
     note = f"psycopg2 alone: {limit:.2f} µs each"
+    if read:
+        note += f"; the reader process: {read / rows * 1e6:.2f} µs each"
     return Result(name, rows / took, cpu_per_message=cpu, resident=resident_mib(), ratio=limit / cpu, note=note)
+
+
+async def _reader_seconds(service: Service) -> float:
+    """CPU seconds of the reader process, its start included; 0 where there is none."""
+    (source,) = await service.actors("source")
+    pid = source["details"]["reader_pid"]
+    if pid is None:
+        return 0.0
+    used = psutil.Process(pid).cpu_times()
+    return used.user + used.system
 
 
 async def _read(connection: Any, source: Source, rows: int) -> float:
     """CPU microseconds a row of the same FETCHes, their rows thrown away."""
     await connection.execute("BEGIN")
-    await connection.execute(subscribe_statement(source))
+    await connection.execute(sql.SQL("DECLARE c CURSOR FOR ") + subscribe_statement(source))
     before, seen = cpu_seconds(), 0
     while seen <= rows:  # and the first progress
-        seen += len((await connection.run("FETCH 1000 c")).fetchall())
+        seen += len((await connection.run(FETCH)).fetchall())
     return (cpu_seconds() - before) / rows * 1e6
 
 
