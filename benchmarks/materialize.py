@@ -6,6 +6,7 @@ The database is the simulator of the tests in a process of its own; it has every
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import tempfile
@@ -83,45 +84,34 @@ async def ingest(scale: float) -> list[Result]:
 
 async def _ingest(scale: float, reader: str) -> list[Result]:
     rows = int(300_000 * scale)
+    how = {"loop": "", "process": ", read by a process"}[reader]
     async with database(rows, 100) as source:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "schema.yaml"
             file.write_text(SCHEMA)
-            environ = {
-                "GRAPHQL_PORT": "0",
-                "GRAPHQL_HOST": "127.0.0.1",
-                "SOURCE_START": "eager",
-                "DATABASE_READER": reader,
-            } | source.environ
+            environ = {"GRAPHQL_PORT": "0", "GRAPHQL_HOST": "127.0.0.1", "SOURCE_START": "eager"}
+            environ |= source.environ | {"DATABASE_READER": reader}
             settings, catalog = load_settings(environ, Path(folder)), load_schema(file)
-            parameters = connection_parameters(settings)
-            async with opened(parameters) as connection:
-                limit = await _read(connection, catalog.sources["trades"], rows)
-            how = {"loop": "", "process": ", read by a process"}[reader]
-            service = Service(settings, catalog)
-            meter = Meter()
-            await service.start()
-            try:
-                await _until(lambda: service.status().sources[0].state == "LIVE")
-                snapshot = _result(
-                    f"Materialize: snapshot of {rows:,} rows to the cache{how}",
-                    rows,
-                    meter,
-                    limit,
-                    await _reader_seconds(service),
-                )
-                tune_collector()
-                prepared = await source.say(f"prepare {rows}")
-                meter, before = Meter(), await _reader_seconds(service)
-                await source.say("go")
-                while await _timestamp(service) < prepared["timestamp"]:
-                    await asyncio.sleep(0.002)
-                read = await _reader_seconds(service) - before
-                changes = _result(
-                    f"Materialize: {rows:,} changes to the cache, 100 a timestamp{how}", rows, meter, limit, read
-                )
-            finally:
-                await service.stop()
+        async with opened(connection_parameters(settings)) as connection:
+            limit = await _read(connection, catalog.sources["trades"], rows)
+        service = Service(settings, catalog)
+        meter = Meter()
+        await service.start()
+        tune_collector()
+        try:
+            await _until(lambda: service.status().sources[0].state == "LIVE")
+            name = f"Materialize: snapshot of {rows:,} rows to the cache{how}"
+            snapshot = _result(name, rows, meter, limit, await _reader_seconds(service))
+            prepared = await source.say(f"prepare {rows}")
+            meter, before = Meter(), await _reader_seconds(service)
+            await source.say("go")
+            while await _timestamp(service) < prepared["timestamp"]:
+                await asyncio.sleep(0.002)
+            name = f"Materialize: {rows:,} changes to the cache, 100 a timestamp{how}"
+            changes = _result(name, rows, meter, limit, await _reader_seconds(service) - before)
+        finally:
+            await service.stop()
+            gc.unfreeze()
     return [snapshot, changes]
 
 
