@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
@@ -51,6 +54,13 @@ class World:
                 if found.state == wanted and re.search(reason, found.reason or ""):
                     return found.reason or ""
                 await asyncio.sleep(0.002)
+
+    async def reader_pid(self, source: str = "trades") -> int:
+        """The process that reads a source, as the debug page has it."""
+        found = [one["details"] for one in await self.service.actors("source")]
+        (pid,) = [details["reader_pid"] for details in found if details["source"] == source]
+        assert isinstance(pid, int)
+        return pid
 
     async def follow(self, query: str = TRADES, key: tuple[str, ...] = ("id",)) -> ClientSubscription:
         return await self.client.subscribe(query, key)
@@ -349,6 +359,60 @@ async def test_resuming_loses_no_timestamp_and_doubles_none(world: Open, tmp_pat
         assert len(trades.messages) == 52
         snapshots = [one for session in w.simulator.all_sessions for one in session.statements if "(SNAPSHOT," in one]
         assert len(snapshots) == 1
+
+
+async def test_a_reader_process_that_is_killed_costs_clients_nothing(tmp_path: Path) -> None:
+    async with opened("process", tmp_path, tick_seconds=0.01) as w:
+        trades = await w.follow()
+        await w.client.until(lambda: len(trades.rows) == 2)
+        killed = set()
+        for number in range(10, 60):
+            w.simulator.insert("trades", (str(number), "1", "S", None))
+            if number % 10 == 0:
+                await w.state("LIVE")
+                pid = await w.reader_pid()
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+            if number % 5 == 0:
+                await w.client.until(lambda number=number: (number,) in trades.rows)
+        await w.client.until(lambda: len(trades.rows) == 52)
+        assert len(killed) == 5
+        assert len(trades.messages) == 52
+        snapshots = [one for session in w.simulator.all_sessions for one in session.statements if "(SNAPSHOT," in one]
+        assert len(snapshots) == 1
+
+
+async def test_sources_have_a_reader_each_for_as_long_as_they_are_followed(tmp_path: Path) -> None:
+    async with opened("process", tmp_path, {"SOURCE_LINGER_SECONDS": "0"}) as w:
+        trades, notes = await w.follow(), await w.follow(NOTES, ("b", "a"))
+        await w.client.until(lambda: len(trades.rows) == 2)
+        await w.state("LIVE", source="notes")
+        pids = {await w.reader_pid(), await w.reader_pid("notes")}
+        assert {child.pid for child in psutil.Process().children()} == pids
+        await w.client.complete(trades)
+        await w.state("IDLE")
+        await w.simulator.until(lambda: len(w.simulator.sessions) == 1)
+        (left,) = psutil.Process().children()
+        assert left.pid == await w.reader_pid("notes")
+        assert notes.errors == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_readers_end_with_the_service(tmp_path: Path, number: signal.Signals) -> None:
+    async with simulating() as simulator:
+        simulator.create("trades", {"id": "integer", "symbol": "text"})
+        environ = simulator.environ | QUICK | {"SOURCE_START": "eager", "DATABASE_READER": "process"}
+        async with running(tmp_path, environ) as service:
+            await service.until_health("ok")
+            await simulator.until(simulator.active_subscribes)
+            readers = psutil.Process(service.process.pid).children()
+            assert readers
+            service.process.send_signal(number)
+            _code, output = await service.ended()
+            assert "Traceback" not in output
+        await simulator.until(lambda: not simulator.sessions)
+        _gone, alive = await asyncio.to_thread(psutil.wait_procs, readers, timeout=10)
+        assert not alive
 
 
 async def test_a_relation_that_was_swapped_is_not_resumed(world: Open, tmp_path: Path) -> None:
