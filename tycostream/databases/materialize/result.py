@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -98,7 +98,7 @@ class Result:
         if escaped:
             rows = [_unescaped(tail) if "\\" in tail else tuple(tail.split("\t")) for tail in tails]
         else:
-            rows = [tuple(tail.split("\t")) for tail in tails]
+            rows = list(map(tuple, map(str.split, tails, repeat("\t"))))
         if set(map(len, rows)) != {self._width}:
             raise ValueError("a row has too few values, or too many")
         if not self._in_order:

@@ -30,11 +30,9 @@ REQUEST, CONNECTED, LINES, FAILURE, END = b"q", b"c", b"l", b"f", b"e"
 PIECE_BYTES = 65536
 """So many are sent at once; one more line at most, whatever its length."""
 
-QUIET_SECONDS = 0.0001
-"""Lines that no other follows within this time are sent."""
-
-LONGEST_SECONDS = 0.001
-"""Lines that others follow are sent after this time."""
+QUIET_SECONDS = (0.0001, 0.0002, 0.0004, 0.0008)
+"""Lines are sent when no other follows within the first time, or else within the second, and so on; in the end anyway.
+A row and the progress that releases it come a moment apart."""
 
 Send = Callable[[bytes, bytes], None]
 
@@ -72,10 +70,11 @@ class Lines:
     def keep_flushing(self) -> None:
         """For a thread of its own, which sleeps while nothing comes."""
         while True:
-            seen = len(self._lines)
-            time.sleep(QUIET_SECONDS)
-            if len(self._lines) != seen:
-                time.sleep(LONGEST_SECONDS)
+            for seconds in QUIET_SECONDS:
+                seen = len(self._lines)
+                time.sleep(seconds)
+                if len(self._lines) == seen:
+                    break
             if self._lines:
                 self.flush()
                 continue
