@@ -407,6 +407,7 @@ async def test_readers_end_with_the_service(tmp_path: Path, number: signal.Signa
             await simulator.until(simulator.active_subscribes)
             readers = psutil.Process(service.process.pid).children()
             assert readers
+            simulator.stall()  # a reader that sends nothing does not find out by sending
             service.process.send_signal(number)
             _code, output = await service.ended()
             assert "Traceback" not in output

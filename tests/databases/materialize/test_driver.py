@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tests.support.materialize import Simulator, simulating
 from tycostream.databases.connection import ConnectionParameters
 from tycostream.databases.driver import DatabaseError
+from tycostream.databases.hosts import Address, Hosts
 from tycostream.databases.materialize import MaterializeDriver
 from tycostream.model import (
     Changes,
@@ -179,3 +181,18 @@ async def test_errors_are_the_same_whoever_reads(fault: str) -> None:
             told.append((str(error), error.hint, error.permanent, error.private, error.sqlstate))
         assert told[0] == told[1]
         assert "right" not in told[0][0]
+
+
+async def test_a_host_that_only_the_reader_can_not_reach_is_left_alone_too() -> None:
+    async with simulating() as simulator, simulating() as other:
+        simulator.create("trades", {"id": "integer", "symbol": "text"})
+        hosts = Hosts([Address("127.0.0.1", one.port) for one in (simulator, other)])
+        one = driver(simulator, in_process=True)
+        running = asyncio.ensure_future(
+            replace(one, parameters=replace(one.parameters, hosts=hosts)).run([].append, at_once)
+        )
+        await simulator.until(lambda: simulator.sessions)
+        simulator.refuse_connections()
+        with pytest.raises(DatabaseError, match="can't connect"):
+            await asyncio.wait_for(running, 20)
+        assert [address.port for address in hosts.to_try()] == [other.port]
