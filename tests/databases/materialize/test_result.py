@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 
 import psycopg2
 import pytest
@@ -41,7 +42,9 @@ special = st.sampled_from(
         "\x7f",
     ]
 )
-texts = st.one_of(st.none(), special, st.lists(special).map("".join), st.text(st.characters(exclude_characters="\0")))
+texts = st.one_of(
+    st.none(), special, st.lists(special).map("".join), st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+)
 heads = st.tuples(st.sampled_from(["10", "11", "200"]), st.just("f"), st.sampled_from(["upsert", "delete"]))
 progress = st.sampled_from(["10", "11"]).map(lambda time: (time, "t", None, None, None, None))
 changes = st.tuples(heads, st.tuples(texts, texts, texts)).map(lambda both: (*both[0], *both[1]))
@@ -74,7 +77,7 @@ def test_any_rows_as_materialize_writes_them(rows: list[WireRow]) -> None:
 
 
 def test_any_rows_as_postgresql_writes_them(postgres: Database) -> None:
-    with psycopg2.connect(postgres.dsn) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(postgres.dsn)) as connection, connection.cursor() as cursor:
 
         @given(st.lists(changes, min_size=1, max_size=20))
         def check(rows: list[WireRow]) -> None:
@@ -86,7 +89,6 @@ def test_any_rows_as_postgresql_writes_them(postgres: Database) -> None:
             assert flat(file.getvalue()) == expected(rows)
 
         check()
-    connection.close()
 
 
 def test_a_source_that_is_its_key() -> None:
