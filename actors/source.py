@@ -56,6 +56,7 @@ from tycostream.model import (
     Event,
     Position,
     Progress,
+    ReadBy,
     Resumed,
     Row,
     SnapshotComplete,
@@ -129,6 +130,7 @@ class SourceActor(LoopActor):
         self._announced = State.IDLE
         """The state that those who follow have heard of, or will with their next change."""
         self._changes = 0
+        self._reader_pid: int | None = None
 
     # Life
 
@@ -361,6 +363,8 @@ class SourceActor(LoopActor):
         elif isinstance(event, SnapshotRows):
             if self._reload is not None:
                 self._reload.add(event.rows)
+        elif isinstance(event, ReadBy):
+            self._reader_pid = event.pid
         else:
             self._on_waiting(event)
         self._handled(event)
@@ -523,6 +527,7 @@ class SourceActor(LoopActor):
 
     def _stop_driver(self) -> None:
         self._run += 1
+        self._reader_pid = None
         self._memory.lag.lost()
         self._reload = None
         if self._intake is not None:
@@ -616,6 +621,7 @@ class SourceActor(LoopActor):
             "timestamp": None if self._cache.timestamp is None else str(self._cache.timestamp),
             "lag_ms": self._memory.lag.ms,
             "changes": self._changes,
+            "reader_pid": self._reader_pid,
             "failures": self._attempts.failures,
             "circuit_open": self._attempts.circuit_open,
             "waiting": len(self._waiting),

@@ -1,4 +1,4 @@
-"""From a Materialize to the cache: how fast rows come in, beside psycopg2 alone that throws them away.
+"""From a Materialize to the cache, beside psycopg2 alone that throws the rows away; and to a client.
 
 The database is the simulator of the tests in a process of its own; it has everything encoded before the clock starts.
 """
@@ -6,6 +6,7 @@ The database is the simulator of the tests in a process of its own; it has every
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import tempfile
@@ -15,9 +16,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Meter, Result, cpu_seconds, resident_mib
+import psutil
+from psycopg2 import sql
+
+from benchmarks.harness import Meter, Result, clients, cpu_seconds, resident_mib
 from tycostream.app import Service
 from tycostream.databases.connection import opened
+from tycostream.databases.materialize.reading import FETCH
 from tycostream.databases.materialize.subscribe import subscribe_statement
 from tycostream.model import Source
 from tycostream.serving import tune_collector
@@ -32,6 +37,7 @@ sources:
       {id: BigInt, symbol: String, side: String, price: Numeric, quantity: Integer, active: Boolean,
        executed_at: Timestamp, note: String}
 """
+QUERY = "subscription { trades { operation data { id symbol side price quantity active executed_at note } fields } }"
 
 
 class Database:
@@ -71,49 +77,101 @@ async def database(rows: int, per_timestamp: int) -> AsyncIterator[Database]:
         await process.wait()
 
 
+HOW = {"loop": "", "process": ", read by a process"}
+
+
 async def ingest(scale: float) -> list[Result]:
-    """A snapshot of 300,000 rows of 8 columns, and as many changes, 100 to a timestamp, to the cache."""
-    rows = int(300_000 * scale)
+    """A snapshot of 300,000 rows of 8 columns, and as many changes, 100 to a timestamp, to the cache, and to a client;
+    read on the loop, and by a process."""
+    results = []
+    for reader in HOW:
+        results += await _to_the_cache(int(300_000 * scale), reader)
+    for reader in HOW:
+        results.append(await _to_a_client(int(300_000 * scale), reader))
+    return results
+
+
+@asynccontextmanager
+async def _serving(source: Database, reader: str) -> AsyncIterator[Service]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "schema.yaml"
+        file.write_text(SCHEMA)
+        environ = {"GRAPHQL_PORT": "0", "GRAPHQL_HOST": "127.0.0.1", "SOURCE_START": "eager"}
+        environ |= {"OUTBOX_ROWS": "10000000", "OUTBOX_MAX_ROWS": "10000000", "DATABASE_READER": reader}
+        service = Service(load_settings(environ | source.environ, Path(folder)), load_schema(file))
+    await service.start()
+    tune_collector()
+    try:
+        yield service
+    finally:
+        await service.stop()
+        gc.unfreeze()
+
+
+async def _to_the_cache(rows: int, reader: str) -> list[Result]:
     async with database(rows, 100) as source:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "schema.yaml"
-            file.write_text(SCHEMA)
-            environ = {"GRAPHQL_PORT": "0", "GRAPHQL_HOST": "127.0.0.1", "SOURCE_START": "eager"} | source.environ
-            settings, catalog = load_settings(environ, Path(folder)), load_schema(file)
-            parameters = connection_parameters(settings)
-            async with opened(parameters) as connection:
-                limit = await _read(connection, catalog.sources["trades"], rows)
-            service = Service(settings, catalog)
-            meter = Meter()
-            await service.start()
-            try:
-                await _until(lambda: service.status().sources[0].state == "LIVE")
-                snapshot = _result(f"Materialize: snapshot of {rows:,} rows to the cache", rows, meter, limit)
-                tune_collector()
-                prepared = await source.say(f"prepare {rows}")
-                meter = Meter()
-                await source.say("go")
-                while await _timestamp(service) < prepared["timestamp"]:
-                    await asyncio.sleep(0.002)
-                changes = _result(f"Materialize: {rows:,} changes to the cache, 100 a timestamp", rows, meter, limit)
-            finally:
-                await service.stop()
+        meter = Meter()
+        async with _serving(source, reader) as service:
+            await _until(lambda: service.status().sources[0].state == "LIVE")
+            name = f"Materialize: snapshot of {rows:,} rows to the cache{HOW[reader]}"
+            snapshot = _result(name, rows, meter, await _reader_seconds(service))
+            prepared = await source.say(f"prepare {rows}")
+            meter, before = Meter(), await _reader_seconds(service)
+            await source.say("go")
+            while await _timestamp(service) < prepared["timestamp"]:
+                await asyncio.sleep(0.002)
+            name = f"Materialize: {rows:,} changes to the cache, 100 a timestamp{HOW[reader]}"
+            changes = _result(name, rows, meter, await _reader_seconds(service) - before)
+            async with opened(connection_parameters(service.settings)) as connection:
+                limit = await _read(connection, service.catalog.sources["trades"], rows)
+    for one in (snapshot, changes):
+        assert one.cpu_per_message is not None
+        one.ratio = limit / one.cpu_per_message
+        one.note = f"psycopg2 alone: {limit:.2f} µs each{one.note}"
     return [snapshot, changes]
 
 
-def _result(name: str, rows: int, meter: Meter, limit: float) -> Result:
-    took, cpu = time.monotonic() - meter.began, meter.cpu_per(rows)
-    note = f"psycopg2 alone: {limit:.2f} µs each"
-    return Result(name, rows / took, cpu_per_message=cpu, resident=resident_mib(), ratio=limit / cpu, note=note)
+async def _to_a_client(rows: int, reader: str) -> Result:
+    held = 10_000
+    async with database(held, 100) as source, _serving(source, reader) as service:
+        await _until(lambda: service.status().sources[0].state == "LIVE")
+        async with clients(service.port, 1, held + rows, QUERY) as client:
+            await asyncio.sleep(0.5)
+            await source.say(f"prepare {rows}")
+            meter, before = Meter(), await _reader_seconds(service)
+            await source.say("go")
+            seen = await client.seen()
+            result = _result(
+                f"Materialize: {rows:,} changes to one client{HOW[reader]}",
+                rows, meter, await _reader_seconds(service) - before, seen.last - meter.began,
+            )  # fmt: skip
+    result.note = result.note.removeprefix("; ")
+    return result
+
+
+def _result(name: str, rows: int, meter: Meter, read: float, took: float | None = None) -> Result:
+    took = time.monotonic() - meter.began if took is None else took
+    note = f"; the reader process: {read / rows * 1e6:.2f} µs each" if read else ""
+    return Result(name, rows / took, cpu_per_message=meter.cpu_per(rows), resident=resident_mib(), note=note)
+
+
+async def _reader_seconds(service: Service) -> float:
+    """CPU seconds of the reader process, its start included; 0 where there is none."""
+    (source,) = await service.actors("source")
+    pid = source["details"]["reader_pid"]
+    if pid is None:
+        return 0.0
+    used = psutil.Process(pid).cpu_times()
+    return used.user + used.system
 
 
 async def _read(connection: Any, source: Source, rows: int) -> float:
     """CPU microseconds a row of the same FETCHes, their rows thrown away."""
     await connection.execute("BEGIN")
-    await connection.execute(subscribe_statement(source))
+    await connection.execute(sql.SQL("DECLARE c CURSOR FOR ") + subscribe_statement(source))
     before, seen = cpu_seconds(), 0
     while seen <= rows:  # and the first progress
-        seen += len((await connection.run("FETCH 1000 c")).fetchall())
+        seen += len((await connection.run(FETCH)).fetchall())
     return (cpu_seconds() - before) / rows * 1e6
 
 

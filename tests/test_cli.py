@@ -55,6 +55,18 @@ def test_a_kind_of_database_without_a_driver_is_told(
     assert "DATABASE_TYPE: risingwave is not supported yet" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["postgres", "embedded"])
+def test_a_reader_process_for_a_database_that_has_none_is_told(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_TYPE", kind)
+    monkeypatch.setenv("DATABASE_READER", "process")
+    assert main(["schema", "generate", "--all"]) == 2
+    told = f"DATABASE_READER: found 'process', which is for materialize alone, expected loop for {kind}"
+    assert told in capsys.readouterr().err
+
+
 def test_reload_is_for_serving_alone(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--reload", "check", "--offline"])

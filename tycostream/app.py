@@ -189,7 +189,9 @@ class Service:
         """Start what all sources share; the result makes a driver for one of them."""
         parameters = self.database = await self._database()
         if self.settings.database.type == "materialize":
-            return lambda source: MaterializeDriver(source, parameters, self.settings.sources.silence_seconds)
+            in_process = self.settings.database.reader == "process"
+            silence = self.settings.sources.silence_seconds
+            return lambda source: MaterializeDriver(source, parameters, silence, in_process=in_process)
         sources = self.settings.sources
 
         def make_feed(_supervisor: ActorRef[Any]) -> ActorRef[Any]:

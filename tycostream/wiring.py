@@ -18,10 +18,14 @@ SUPPORTED = ("materialize", "postgres", "embedded")
 
 
 def require_supported(settings: Settings) -> None:
-    """Raises SettingsError for a kind of database that there is no driver for."""
-    if settings.database.type not in SUPPORTED:
-        message = f"{settings.database.type} is not supported yet; {' and '.join(SUPPORTED)} are"
+    """Raises SettingsError for a kind of database that there is no driver for, or none that reads as is wished."""
+    database = settings.database
+    if database.type not in SUPPORTED:
+        message = f"{database.type} is not supported yet; {' and '.join(SUPPORTED)} are"
         raise SettingsError([Problem("DATABASE_TYPE", message)])
+    if database.reader == "process" and database.type != "materialize":
+        message = f"found 'process', which is for materialize alone, expected loop for {database.type}"
+        raise SettingsError([Problem("DATABASE_READER", message)])
 
 
 def connection_parameters(settings: Settings) -> ConnectionParameters:

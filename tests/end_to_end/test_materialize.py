@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from tests.end_to_end.test_process import running
 from tests.support.client import ClientSubscription, GraphQLClient, connected
 from tests.support.materialize import Simulator, simulating
+from tests.support.materialize.session import Session
 from tests.support.service import serving
 from tycostream.app import Service
 
@@ -50,28 +55,59 @@ class World:
                     return found.reason or ""
                 await asyncio.sleep(0.002)
 
+    async def reader_pid(self, source: str = "trades") -> int:
+        """The process that reads a source, as the debug page has it."""
+        found = [one["details"] for one in await self.service.actors("source")]
+        (pid,) = [details["reader_pid"] for details in found if details["source"] == source]
+        assert isinstance(pid, int)
+        return pid
+
     async def follow(self, query: str = TRADES, key: tuple[str, ...] = ("id",)) -> ClientSubscription:
         return await self.client.subscribe(query, key)
 
 
 @asynccontextmanager
-async def world(folder: Path, environ: dict[str, str] | None = None, **behaviour: Any) -> AsyncIterator[World]:
+async def opened(
+    reader: str, folder: Path, environ: dict[str, str] | None = None, **behaviour: Any
+) -> AsyncIterator[World]:
     async with simulating(**behaviour) as simulator:
         simulator.create("trades", {"id": "integer", "price": "double precision", "symbol": "text", "extra": "text"})
         simulator.create("notes", {"a": "text not null", "text": "text", "b": "text not null"})
         simulator.insert("trades", ("1", "5", "AAPL", "x"), ("2", "1.5", None, None))
         async with (
-            serving(folder, SCHEMA, simulator.environ | QUICK | (environ or {})) as service,
+            serving(
+                folder, SCHEMA, simulator.environ | QUICK | {"DATABASE_READER": reader} | (environ or {})
+            ) as service,
             connected(service.port) as client,
         ):
             yield World(simulator, service, client)
+
+
+Open = Callable[..., AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture(params=["loop", "process"])
+def reader(request: pytest.FixtureRequest) -> str:
+    """Who reads from the database."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def world(reader: str) -> Open:
+    return partial(opened, reader)
+
+
+def subscribe_of(session: Session) -> str:
+    """The statement by which it reads."""
+    return next(one for one in reversed(session.statements) if "SUBSCRIBE" in one)
 
 
 def symbols(subscription: ClientSubscription) -> dict[int, str | None]:
     return {key[0]: row["symbol"] for key, row in subscription.rows.items()}
 
 
-async def test_rows_then_changes_of_whole_timestamps(tmp_path: Path) -> None:
+async def test_rows_then_changes_of_whole_timestamps(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -91,7 +127,7 @@ async def test_rows_then_changes_of_whole_timestamps(tmp_path: Path) -> None:
         }
 
 
-async def test_changes_come_when_their_timestamp_is_closed_and_not_before(tmp_path: Path) -> None:
+async def test_changes_come_when_their_timestamp_is_closed_and_not_before(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path, tick_seconds=None) as w:
         trades = await w.follow()
         notes = await w.follow(NOTES, ("b", "a"))
@@ -100,9 +136,9 @@ async def test_changes_come_when_their_timestamp_is_closed_and_not_before(tmp_pa
         await w.client.until(lambda: len(trades.rows) == 2)
         with w.simulator.hold_progress():
             time = w.simulator.insert("trades", ("3", "7", "NEW", ""))
-            (session,) = [one for one in w.simulator.sessions if '"trades"' in " ".join(one.statements)]
-            fetched = len(session.statements)
-            await w.simulator.until(lambda: len(session.statements) > fetched)  # the row has been fetched
+            (session,) = [one for one in w.simulator.subscribing_sessions if '"trades"' in subscribe_of(one)]
+            before = session.connection.sent_bytes
+            await w.simulator.until(lambda: session.connection.sent_bytes > before)
             answers: list[Any] = []
             w.client.on_message("now", answers.append)
             await w.client.send({"id": "now", "type": "subscribe", "payload": {"query": "{ trades { id } }"}})
@@ -115,7 +151,7 @@ async def test_changes_come_when_their_timestamp_is_closed_and_not_before(tmp_pa
         assert not notes.rows
 
 
-async def test_one_subscribe_however_many_clients(tmp_path: Path) -> None:
+async def test_one_subscribe_however_many_clients(world: Open, reader: str, tmp_path: Path) -> None:
     async with world(tmp_path, {"DATABASE_CLUSTER": "my cluster"}) as w:
         async with connected(w.service.port) as other:
             followed = [await client.subscribe(TRADES) for client in (w.client, other) for _ in range(5)]
@@ -124,12 +160,15 @@ async def test_one_subscribe_however_many_clients(tmp_path: Path) -> None:
         assert w.simulator.subscribes_started == {"trades": 1}
         (session,) = w.simulator.subscribing_sessions
         assert session.options == {"idle_in_transaction_session_timeout": "0", "cluster": "my cluster"}
-        declare = next(one for one in session.statements if one.startswith("DECLARE"))
-        assert declare == (
-            'DECLARE c CURSOR FOR SUBSCRIBE (SELECT "symbol", "id", "price" FROM "trades")'
+        subscribe = (
+            'SUBSCRIBE (SELECT "id", "symbol", "price" FROM "trades")'
             ' ENVELOPE UPSERT (KEY ("id")) WITH (SNAPSHOT, PROGRESS)'
         )
-        assert {one for one in session.statements if one.startswith("FETCH")} == {"FETCH 1000 c"}
+        if reader == "loop":
+            assert subscribe_of(session) == f"DECLARE c CURSOR FOR {subscribe}"
+            assert {one for one in session.statements if one.startswith("FETCH")} == {"FETCH 1000 c"}
+        else:
+            assert session.statements == [f"COPY ({subscribe}) TO STDOUT"]
 
 
 VALUES = [
@@ -139,7 +178,9 @@ VALUES = [
 
 
 @pytest.mark.parametrize("chunk", [1, 7, None])
-async def test_values_arrive_exactly_wherever_a_network_read_ends(tmp_path: Path, chunk: int | None) -> None:
+async def test_values_arrive_exactly_wherever_a_network_read_ends(
+    world: Open, tmp_path: Path, chunk: int | None
+) -> None:
     values = VALUES if chunk is None else [value for value in VALUES if len(value) < 1000]
     rows = [(value, value, str(number)) for number, value in enumerate(values)]
     async with world(tmp_path, chunk_bytes=chunk) as w:
@@ -157,7 +198,7 @@ async def test_values_arrive_exactly_wherever_a_network_read_ends(tmp_path: Path
 # What goes wrong, and heals
 
 
-async def test_a_key_that_does_not_tell_rows_apart_is_told_and_heals(tmp_path: Path) -> None:
+async def test_a_key_that_does_not_tell_rows_apart_is_told_and_heals(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -170,7 +211,7 @@ async def test_a_key_that_does_not_tell_rows_apart_is_told_and_heals(tmp_path: P
         await w.state("LIVE")
 
 
-async def test_a_row_without_a_key_is_told(tmp_path: Path) -> None:
+async def test_a_row_without_a_key_is_told(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.simulator.insert("trades", (None, "9", "X", None))
         trades = await w.follow()
@@ -181,7 +222,7 @@ async def test_a_row_without_a_key_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wording", ["current", "earlier", "earliest"])
-async def test_a_relation_that_is_dropped_and_made_again_heals(tmp_path: Path, wording: str) -> None:
+async def test_a_relation_that_is_dropped_and_made_again_heals(world: Open, tmp_path: Path, wording: str) -> None:
     async with world(tmp_path, drop_text=wording) as w:
         trades, notes = await w.follow(), await w.follow(NOTES, ("b", "a"))
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -202,7 +243,7 @@ async def test_a_relation_that_is_dropped_and_made_again_heals(tmp_path: Path, w
         assert not notes.errors
 
 
-async def test_a_column_that_is_missing_is_told(tmp_path: Path) -> None:
+async def test_a_column_that_is_missing_is_told(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.simulator.drop("trades")
         w.simulator.create("trades", {"id": "integer", "symbols": "text"})
@@ -213,7 +254,7 @@ async def test_a_column_that_is_missing_is_told(tmp_path: Path) -> None:
         assert not w.simulator.subscribes_started["trades"]
 
 
-async def test_a_dataflow_that_fails_is_told_until_it_heals(tmp_path: Path) -> None:
+async def test_a_dataflow_that_fails_is_told_until_it_heals(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -227,7 +268,7 @@ async def test_a_dataflow_that_fails_is_told_until_it_heals(tmp_path: Path) -> N
         await w.state("LIVE")
 
 
-async def test_a_subscribe_that_is_cancelled_is_taken_up_again(tmp_path: Path) -> None:
+async def test_a_subscribe_that_is_cancelled_is_taken_up_again(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path, {"RECONNECT_MIN_MS": "100", "RECONNECT_MAX_MS": "200"}) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -246,7 +287,9 @@ async def test_a_subscribe_that_is_cancelled_is_taken_up_again(tmp_path: Path) -
     (str(2**63), "f", "upset", "1", "A", "1"),
     (str(2**63), "f", "upsert", "1", b"\xff\xfe", "1"),
 ])  # fmt: skip
-async def test_a_row_that_can_not_be_read_is_told_and_the_source_starts_anew(tmp_path: Path, fields: Any) -> None:
+async def test_a_row_that_can_not_be_read_is_told_and_the_source_starts_anew(
+    world: Open, tmp_path: Path, fields: Any
+) -> None:
     async with world(tmp_path, {"RECONNECT_MIN_MS": "100", "RECONNECT_MAX_MS": "200"}) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -273,10 +316,11 @@ FAULTS: dict[str, Fault] = {
 @pytest.mark.parametrize("history", ["kept", "gone"])
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_connection_that_is_lost_costs_clients_nothing(
-    tmp_path: Path, fault: str, history: str, caplog: pytest.LogCaptureFixture
+    world: Open, tmp_path: Path, fault: str, history: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    async with world(tmp_path) as w:
+    # libpq waits for what a broken message announces while it copies: nothing but silence shows that it is broken
+    async with world(tmp_path, {"DATABASE_SILENCE_SECONDS": "2"}, tick_seconds=0.1) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
         w.simulator.refuse_connections()
@@ -296,12 +340,12 @@ async def test_a_connection_that_is_lost_costs_clients_nothing(
         # As it happened, or from what is known to what is so: never all again
         assert told == (["INSERT", "DELETE"] if history == "kept" else ["DELETE", "INSERT"])
         (session,) = w.simulator.subscribing_sessions
-        declare = next(one for one in session.statements if one.startswith("DECLARE"))
-        assert ("WITH (SNAPSHOT = false, PROGRESS) AS OF" in declare) == (history == "kept")
+        resumed = "WITH (SNAPSHOT = false, PROGRESS) AS OF" in subscribe_of(session)
+        assert resumed == (history == "kept")
         assert "FAILED" not in caplog.text, "history that is gone is no failure"
 
 
-async def test_resuming_loses_no_timestamp_and_doubles_none(tmp_path: Path) -> None:
+async def test_resuming_loses_no_timestamp_and_doubles_none(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path, tick_seconds=0.01) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -317,7 +361,63 @@ async def test_resuming_loses_no_timestamp_and_doubles_none(tmp_path: Path) -> N
         assert len(snapshots) == 1
 
 
-async def test_a_relation_that_was_swapped_is_not_resumed(tmp_path: Path) -> None:
+async def test_a_reader_process_that_is_killed_costs_clients_nothing(tmp_path: Path) -> None:
+    async with opened("process", tmp_path, tick_seconds=0.01) as w:
+        trades = await w.follow()
+        await w.client.until(lambda: len(trades.rows) == 2)
+        killed = set()
+        for number in range(10, 60):
+            w.simulator.insert("trades", (str(number), "1", "S", None))
+            if number % 10 == 0:
+                await w.state("LIVE")
+                pid = await w.reader_pid()
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+            if number % 5 == 0:
+                await w.client.until(lambda number=number: (number,) in trades.rows)
+        await w.client.until(lambda: len(trades.rows) == 52)
+        assert len(killed) == 5
+        assert len(trades.messages) == 52
+        snapshots = [one for session in w.simulator.all_sessions for one in session.statements if "(SNAPSHOT," in one]
+        assert len(snapshots) == 1
+
+
+async def test_sources_have_a_reader_each_for_as_long_as_they_are_followed(tmp_path: Path) -> None:
+    async with opened("process", tmp_path, {"SOURCE_LINGER_SECONDS": "0"}) as w:
+        trades, notes = await w.follow(), await w.follow(NOTES, ("b", "a"))
+        await w.client.until(lambda: len(trades.rows) == 2)
+        await w.state("LIVE", source="notes")
+        pids = {await w.reader_pid(), await w.reader_pid("notes")}
+        assert {child.pid for child in psutil.Process().children()} == pids
+        await w.client.complete(trades)
+        await w.state("IDLE")
+        async with asyncio.timeout(15):
+            while len(left := psutil.Process().children()) > 1:  # one ends a moment after its driver was told to
+                await asyncio.sleep(0.002)
+        assert [child.pid for child in left] == [await w.reader_pid("notes")]
+        assert notes.errors == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_readers_end_with_the_service(tmp_path: Path, number: signal.Signals) -> None:
+    async with simulating() as simulator:
+        simulator.create("trades", {"id": "integer", "symbol": "text"})
+        environ = simulator.environ | QUICK | {"SOURCE_START": "eager", "DATABASE_READER": "process"}
+        async with running(tmp_path, environ) as service:
+            await service.until_health("ok")
+            await simulator.until(simulator.active_subscribes)
+            readers = psutil.Process(service.process.pid).children()
+            assert readers
+            simulator.stall()  # a reader that sends nothing does not find out by sending
+            service.process.send_signal(number)
+            _code, output = await service.ended()
+            assert "Traceback" not in output
+        await simulator.until(lambda: not simulator.sessions)
+        _gone, alive = await asyncio.to_thread(psutil.wait_procs, readers, timeout=10)
+        assert not alive
+
+
+async def test_a_relation_that_was_swapped_is_not_resumed(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path, {"RECONNECT_MIN_MS": "100", "RECONNECT_MAX_MS": "200"}) as w:
         w.simulator.create("other", {"id": "integer", "price": "double precision", "symbol": "text"})
         w.simulator.insert("other", ("1", "5", "AAPL"), ("9", "9", "NEW"))
@@ -329,7 +429,7 @@ async def test_a_relation_that_was_swapped_is_not_resumed(tmp_path: Path) -> Non
         await w.client.until(lambda: symbols(trades) == {1: "AAPL", 9: "NEW"})
 
 
-async def test_time_that_stands_still_is_a_lost_connection(tmp_path: Path) -> None:
+async def test_time_that_stands_still_is_a_lost_connection(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path, {"DATABASE_SILENCE_SECONDS": "0.3"}, tick_seconds=0.05) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -342,7 +442,7 @@ async def test_time_that_stands_still_is_a_lost_connection(tmp_path: Path) -> No
         await w.client.until(lambda: len(trades.rows) == 3)
 
 
-async def test_one_of_several_hosts_is_used_and_another_when_it_fails(tmp_path: Path) -> None:
+async def test_one_of_several_hosts_is_used_and_another_when_it_fails(world: Open, reader: str, tmp_path: Path) -> None:
     async with simulating() as other, world(tmp_path) as w:
         other.create("trades", {"id": "integer", "price": "double precision", "symbol": "text"})
         other.insert("trades", ("1", "5", "AAPL"), ("4", "4", "OTHER"))
@@ -350,7 +450,10 @@ async def test_one_of_several_hosts_is_used_and_another_when_it_fails(tmp_path: 
         both = w.simulator.environ | {"DATABASE_HOST": f"127.0.0.1:{w.simulator.port},127.0.0.1:{other.port}"}
         folder = tmp_path / "second"
         folder.mkdir()
-        async with serving(folder, SCHEMA, both | QUICK) as service, connected(service.port) as client:
+        async with (
+            serving(folder, SCHEMA, both | QUICK | {"DATABASE_READER": reader}) as service,
+            connected(service.port) as client,
+        ):
             trades = await client.subscribe(TRADES)
             await client.until(lambda: len(trades.rows) == 2)
             assert not other.sessions
@@ -360,7 +463,9 @@ async def test_one_of_several_hosts_is_used_and_another_when_it_fails(tmp_path: 
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, 30, 100, 150, 200, 250, 300, 400, 1000, 5000])
-async def test_a_connection_that_is_cut_anywhere_in_a_message_loses_nothing(tmp_path: Path, after: int) -> None:
+async def test_a_connection_that_is_cut_anywhere_in_a_message_loses_nothing(
+    world: Open, tmp_path: Path, after: int
+) -> None:
     async with world(tmp_path) as w:
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
@@ -375,7 +480,7 @@ async def test_a_connection_that_is_cut_anywhere_in_a_message_loses_nothing(tmp_
         assert symbols(trades) == expected
 
 
-async def test_a_snapshot_that_is_cut_is_read_again(tmp_path: Path) -> None:
+async def test_a_snapshot_that_is_cut_is_read_again(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.simulator.insert("trades", *((str(number), "1", "S" * 50, None) for number in range(10, 3000)))
         w.simulator.cut_after(100_000, new=True)
@@ -386,7 +491,9 @@ async def test_a_snapshot_that_is_cut_is_read_again(tmp_path: Path) -> None:
         await w.client.until(lambda: len(trades.rows) == 2992)
 
 
-async def test_a_database_that_is_not_there_yet_is_waited_for_and_not_named_to_clients(tmp_path: Path) -> None:
+async def test_a_database_that_is_not_there_yet_is_waited_for_and_not_named_to_clients(
+    world: Open, tmp_path: Path
+) -> None:
     async with world(tmp_path, {"QUERY_TIMEOUT_SECONDS": "0.2"}) as w:
         w.simulator.refuse_connections()
         trades = await w.follow()
@@ -402,14 +509,14 @@ async def test_a_database_that_is_not_there_yet_is_waited_for_and_not_named_to_c
         await w.client.until(lambda: len(trades.rows) == 2)
 
 
-async def test_a_server_that_knows_no_show_columns_is_followed(tmp_path: Path) -> None:
+async def test_a_server_that_knows_no_show_columns_is_followed(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         w.simulator.fail_next("SHOW COLUMNS", "42601", "Expected a statement")
         trades = await w.follow()
         await w.client.until(lambda: len(trades.rows) == 2)
 
 
-async def test_a_relation_that_can_not_change_is_served(tmp_path: Path) -> None:
+async def test_a_relation_that_can_not_change_is_served(world: Open, tmp_path: Path) -> None:
     async with world(tmp_path, tick_seconds=None) as w:
         trades = await w.follow()
         await w.simulator.until(w.simulator.active_subscribes)

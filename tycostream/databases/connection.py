@@ -52,7 +52,8 @@ class AsyncConnection:
 
     def __init__(self, connection: Any, parameters: ConnectionParameters) -> None:
         self.raw = connection
-        self._parameters = parameters
+        self.parameters = parameters
+        """Of the one host that it is connected to."""
         self._waiting_on: int | None = None
 
     @property
@@ -72,7 +73,7 @@ class AsyncConnection:
             cursor.execute(statement, arguments)
             await self.wait()
         except psycopg2.Error as error:
-            raise translate(error, self._parameters) from None
+            raise translate(error, self.parameters) from None
         return cursor
 
     async def wait(self) -> None:
@@ -129,24 +130,27 @@ async def connect(
     raise failure
 
 
+def keywords(parameters: ConnectionParameters) -> dict[str, Any]:
+    """What psycopg2 is asked for; the password is among it."""
+    return {
+        "host": parameters.host,
+        "port": parameters.port,
+        "user": parameters.user,
+        "password": parameters.password or None,
+        "dbname": parameters.name,
+        "client_encoding": "UTF8",
+        "application_name": "tycostream",
+        "options": parameters.options,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+    }
+
+
 async def _connect(parameters: ConnectionParameters, *, replication: bool, timeout: float) -> AsyncConnection:
     factory = extras.LogicalReplicationConnection if replication else None
     try:
-        raw = psycopg2.connect(
-            host=parameters.host,
-            port=parameters.port,
-            user=parameters.user,
-            password=parameters.password or None,
-            dbname=parameters.name,
-            client_encoding="UTF8",
-            application_name="tycostream",
-            options=parameters.options,
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
-            connection_factory=factory,
-            async_=True,
-        )
+        raw = psycopg2.connect(**keywords(parameters), connection_factory=factory, async_=True)
     except psycopg2.Error as error:
         raise translate(error, parameters) from None
     connection = AsyncConnection(raw, parameters)
@@ -158,20 +162,28 @@ async def _connect(parameters: ConnectionParameters, *, replication: bool, timeo
             raw.string_types[oid] = extensions.UNICODE
     except psycopg2.Error as error:
         connection.close()
-        failure = translate(error, parameters)
-        text = f"can't connect to {parameters!r}: {failure}"
-        raise DatabaseError(text, hint=failure.hint, private=True) from None
+        raise cant_connect(translate(error, parameters), parameters) from None
     except TimeoutError:
         connection.close()
-        raise DatabaseError(
-            f"no answer from the database at {Address(parameters.host, parameters.port)} within {timeout:g} s",
-            hint="check DATABASE_HOST and DATABASE_PORT",
-            private=True,
-        ) from None
+        raise no_answer(parameters, timeout) from None
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def cant_connect(failure: DatabaseError, parameters: ConnectionParameters) -> DatabaseError:
+    """What is told of a failure while connecting."""
+    return DatabaseError(f"can't connect to {parameters!r}: {failure}", hint=failure.hint, private=True)
+
+
+def no_answer(parameters: ConnectionParameters, seconds: float) -> DatabaseError:
+    """What is told where the database says nothing."""
+    return DatabaseError(
+        f"no answer from the database at {Address(parameters.host, parameters.port)} within {seconds:g} s",
+        hint="check DATABASE_HOST and DATABASE_PORT",
+        private=True,
+    )
 
 
 @asynccontextmanager
@@ -203,19 +215,25 @@ _WORDS: tuple[tuple[str, str], ...] = (
 
 
 def translate(error: psycopg2.Error, parameters: ConnectionParameters) -> DatabaseError:
-    """psycopg2's error as ours: the server's first line, what to do about it, and no password."""
+    """psycopg2's error as ours."""
     text = str(error).strip() or type(error).__name__
+    return explain(text, error.pgcode, parameters, operational=isinstance(error, psycopg2.OperationalError))
+
+
+def explain(text: str, sqlstate: str | None, parameters: ConnectionParameters, *, operational: bool) -> DatabaseError:
+    """An error of psycopg2's as ours: the server's first line, what to do about it, and no password. `operational` is
+    its class."""
     first = next((line for line in text.splitlines() if line.strip()), text)
     first = re.sub(r"^(ERROR|FATAL|PANIC):\s+", "", first)
-    code = error.pgcode
-    if code is None and isinstance(error, psycopg2.OperationalError):
+    code = sqlstate
+    if code is None and operational:
         # Errors while connecting have no code
         code = next((code for words, code in _WORDS if words in text), None)
     hint = dict(_HINTS).get(code or "")
-    if hint is None and isinstance(error, psycopg2.OperationalError) and code is None and "onnection" in text:
+    if hint is None and operational and code is None and "onnection" in text:
         hint = "check that the database runs, and DATABASE_HOST and DATABASE_PORT"
     if parameters.password:
         first = first.replace(parameters.password, "***")
-    failure = DatabaseError(first, hint=hint, private=error.pgcode is None)
+    failure = DatabaseError(first, hint=hint, private=sqlstate is None)
     failure.sqlstate = code
     return failure

@@ -116,4 +116,11 @@ class Waiting:
     reason: str | None
 
 
-Event = SnapshotStarted | SnapshotRows | SnapshotComplete | Resumed | Changes | Progress | Waiting
+@dataclass(frozen=True, slots=True)
+class ReadBy:
+    """A process of its own reads from the database for this run of the driver."""
+
+    pid: int
+
+
+Event = SnapshotStarted | SnapshotRows | SnapshotComplete | Resumed | Changes | Progress | Waiting | ReadBy

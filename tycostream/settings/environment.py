@@ -35,6 +35,7 @@ from tycostream.settings.variables import (
 
 LogLevel = Literal["error", "warn", "info", "debug", "verbose"]
 DebugAccess = Literal["loopback", "any"]
+DatabaseReader = Literal["loop", "process"]
 SourceStart = Literal["lazy", "eager"]
 SlowConsumer = Literal["conflate", "drop_oldest", "disconnect"]
 
@@ -94,6 +95,13 @@ class DatabaseSettings:
         "",
         text,
         "Materialize: the cluster that runs the subscriptions; the user's default where it is empty.",
+    )
+    reader: DatabaseReader = variable(
+        "DATABASE_READER",
+        "loop",
+        one_of(DatabaseReader),
+        "Materialize: who reads rows from the database: loop (the service itself) or process (one more for each source"
+        " that is followed).",
     )
     embedded_path: Path = variable(
         "EMBEDDED_PATH",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from operator import ne
 from typing import Any
 
 from tycostream.model import UNCHANGED, Change, Key, PartialRow, Row, Source
+from tycostream.views.masks import mask_of
 
 Delta = tuple[Key, Row | None, Row | None, int]
 """What happened to one key: key, old row, new row (None: absent), and the changed columns as a bitmask.
@@ -16,19 +16,6 @@ The mask is 0 where a row was inserted or deleted, since then every column count
 
 Values = tuple[Any, ...]
 
-_MASKS_KEPT = 4096
-
-
-class _Masks(dict[tuple[bool, ...], int]):
-    """Bitmask of a tuple of booleans; the patterns of a workload are few, so they are remembered."""
-
-    def __missing__(self, pattern: tuple[bool, ...]) -> int:
-        mask = sum(1 << index for index, differs in enumerate(pattern) if differs)
-        if len(self) >= _MASKS_KEPT:
-            self.clear()
-        self[pattern] = mask
-        return mask
-
 
 class RowCache:
     """Rows by key. `timestamp` is the database time that they show; None while there has been no snapshot."""
@@ -37,7 +24,7 @@ class RowCache:
         self.source = source
         self.rows: dict[Key, Row] = {}
         self.timestamp: int | None = None
-        self._masks = _Masks()
+        self._mask_of = mask_of(len(source.columns))
         self._frozen: tuple[Row, ...] | None = None
 
     def apply(self, changes: Iterable[Change], deltas: list[Delta]) -> None:
@@ -47,21 +34,21 @@ class RowCache:
         """
         self._frozen = None
         rows = self.rows
-        masks = self._masks
+        get, add, mask_of = rows.get, deltas.append, self._mask_of
         for key, change in changes:
-            old = rows.get(key)
+            old = get(key)
             if change is None:
                 if old is not None:
-                    deltas.append((key, old, None, 0))
+                    add((key, old, None, 0))
                     del rows[key]
                 continue
             new = change if change.__class__ is tuple else complete(change, rows)
             if old is None:
-                deltas.append((key, None, new, 0))
-            elif old == new:
-                continue
+                add((key, None, new, 0))
+            elif mask := mask_of(old, new):
+                add((key, old, new, mask))
             else:
-                deltas.append((key, old, new, masks[tuple(map(ne, old, new))]))
+                continue
             rows[key] = new
 
     def load(self, rows: dict[Key, Row], timestamp: int) -> None:

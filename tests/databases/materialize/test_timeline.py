@@ -1,13 +1,17 @@
-"""What a SUBSCRIBE sends, cut into network reads anywhere, becomes a snapshot and whole timestamps."""
+"""What a SUBSCRIBE sends, in either form and cut into reads anywhere, becomes a snapshot and whole timestamps."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.materialize.formats import COPY_LINE
 from tycostream.databases.driver import DatabaseError
-from tycostream.databases.materialize.timeline import HEAD, Timeline, WireRow
+from tycostream.databases.materialize.result import HEAD, Result, WireRow
+from tycostream.databases.materialize.timeline import Timeline
 from tycostream.model import (
     Changes,
     Column,
@@ -47,11 +51,32 @@ def delete(timestamp: int, key: int) -> WireRow:
     return (str(timestamp), "f", "delete", str(key), None, None)
 
 
-def timeline() -> Timeline:
-    return Timeline(SOURCE, COLUMNS)
+class Reads:
+    """A timeline, and rows for it in one form."""
+
+    def __init__(
+        self, form: str, source: Source = SOURCE, columns: Sequence[str] = COLUMNS, relation: str | None = None,
+        *, resumed: bool = False,
+    ) -> None:  # fmt: skip
+        self._form = form
+        self._result = Result(source, columns)
+        self.timeline = Timeline(source, relation=relation, resumed=resumed)
+
+    def read(self, rows: Sequence[WireRow]) -> Iterator[Event]:
+        if self._form == "fetched":
+            return self.timeline.read(self._result.fetched(rows))
+        return self.timeline.read(self._result.copied(b"".join(map(COPY_LINE.row_tail, rows))))
 
 
-def test_a_snapshot_is_complete_at_the_first_later_time() -> None:
+Start = Callable[..., Reads]
+
+
+@pytest.fixture(params=["fetched", "copied"])
+def timeline(request: pytest.FixtureRequest) -> Start:
+    return lambda *args, **keywords: Reads(request.param, *args, **keywords)
+
+
+def test_a_snapshot_is_complete_at_the_first_later_time(timeline: Start) -> None:
     read = timeline().read
     assert list(read([progress(10)])) == [SnapshotStarted(10)]
     assert list(read([upsert(10, 1), upsert(10, 2, None, "")])) == [SnapshotRows([("A", "1", "1"), (None, "2", "")])]
@@ -59,21 +84,21 @@ def test_a_snapshot_is_complete_at_the_first_later_time() -> None:
     assert list(read([progress(11)])) == [SnapshotComplete()]
 
 
-def test_an_empty_relation_has_a_snapshot_without_rows() -> None:
+def test_an_empty_relation_has_a_snapshot_without_rows(timeline: Start) -> None:
     assert list(timeline().read([progress(10), progress(11)])) == [SnapshotStarted(10), SnapshotComplete()]
 
 
-def test_a_change_completes_the_snapshot_too() -> None:
+def test_a_change_completes_the_snapshot_too(timeline: Start) -> None:
     events = list(timeline().read([progress(10), upsert(12, 1), progress(13)]))
     assert events == [SnapshotStarted(10), SnapshotComplete(), Changes(12, [("1", ("A", "1", "1"))], 0.012)]
 
 
-def test_a_stream_without_the_first_progress_starts_with_its_rows() -> None:
+def test_a_stream_without_the_first_progress_starts_with_its_rows(timeline: Start) -> None:
     events = list(timeline().read([upsert(10, 1), progress(11)]))
     assert events == [SnapshotStarted(10), SnapshotRows([("A", "1", "1")]), SnapshotComplete()]
 
 
-def test_changes_wait_until_their_timestamp_is_closed() -> None:
+def test_changes_wait_until_their_timestamp_is_closed(timeline: Start) -> None:
     read = timeline().read
     list(read([progress(10), progress(11)]))
     assert not list(read([upsert(20, 1)]))
@@ -84,18 +109,18 @@ def test_changes_wait_until_their_timestamp_is_closed() -> None:
     assert list(read([progress(23), progress(25)])) == [Progress(24, 0.024)]
 
 
-def test_without_a_snapshot_there_are_changes_alone() -> None:
-    read = Timeline(SOURCE, COLUMNS, resumed=True).read
+def test_without_a_snapshot_there_are_changes_alone(timeline: Start) -> None:
+    read = timeline(resumed=True).read
     assert list(read([progress(10)])) == [Resumed()]
     events = list(read([upsert(11, 1), progress(12)]))
     assert events == [Changes(11, [("1", ("A", "1", "1"))], 0.011)]
 
 
-def test_the_relation_is_told_with_the_snapshot() -> None:
-    assert list(Timeline(SOURCE, COLUMNS, relation="20001").read([progress(10)])) == [SnapshotStarted(10, "20001")]
+def test_the_relation_is_told_with_the_snapshot(timeline: Start) -> None:
+    assert list(timeline(relation="20001").read([progress(10)])) == [SnapshotStarted(10, "20001")]
 
 
-def test_a_row_at_a_later_time_closes_the_one_before() -> None:
+def test_a_row_at_a_later_time_closes_the_one_before(timeline: Start) -> None:
     read = timeline().read
     list(read([progress(10), progress(11)]))
     events = list(read([upsert(20, 1), upsert(21, 1, "B"), delete(22, 1)]))
@@ -103,19 +128,19 @@ def test_a_row_at_a_later_time_closes_the_one_before() -> None:
     assert list(read([progress(30)])) == [Changes(22, [("1", None)], 0.022), Progress(29, 0.029)]
 
 
-def test_the_end_of_the_stream_closes_everything() -> None:
+def test_the_end_of_the_stream_closes_everything(timeline: Start) -> None:
     one = timeline()
     started, _rows = one.read([progress(2**64 - 1), upsert(2**64 - 1, 1)])
     assert started == SnapshotStarted(2**64 - 1)
-    assert list(one.end()) == [SnapshotComplete()]
+    assert list(one.timeline.end()) == [SnapshotComplete()]
     other = timeline()
     list(other.read([progress(1), upsert(5, 1)]))
-    assert [event.timestamp for event in other.end() if isinstance(event, Changes)] == [5]
-    assert not list(timeline().end()), "without a first row there was no snapshot"
+    assert [event.timestamp for event in other.timeline.end() if isinstance(event, Changes)] == [5]
+    assert not list(timeline().timeline.end()), "without a first row there was no snapshot"
 
 
-def test_the_key_comes_first_in_the_order_of_the_schema_file() -> None:
-    read = Timeline(PAIRS, (*HEAD, "b", "a")).read
+def test_the_key_comes_first_in_the_order_of_the_schema_file(timeline: Start) -> None:
+    read = timeline(PAIRS, (*HEAD, "b", "a")).read
     rows: list[WireRow] = [
         ("1", "t", None, None, None),
         ("2", "f", "upsert", "bee", "ay"),
@@ -127,14 +152,14 @@ def test_the_key_comes_first_in_the_order_of_the_schema_file() -> None:
 
 @pytest.mark.parametrize("state", ["upsert", "delete"])
 @pytest.mark.parametrize("before", [[], [progress(11)]])
-def test_a_row_without_a_key_is_told(before: list[WireRow], state: str) -> None:
+def test_a_row_without_a_key_is_told(timeline: Start, before: list[WireRow], state: str) -> None:
     row = (str(11 if before else 10), "f", state, None, "A", "1")
     with pytest.raises(DatabaseError, match=r"^a row has no key \(id=NULL\)$") as caught:
         list(timeline().read([progress(10), *before, upsert(11 if before else 10, 1), row]))
     assert caught.value.permanent
 
 
-def test_a_key_that_repeats_is_told() -> None:
+def test_a_key_that_repeats_is_told(timeline: Start) -> None:
     row = ("11", "f", "key_violation", "7", None, None)
     with pytest.raises(DatabaseError, match=r"^several rows have the same key \(id='7'\)$") as caught:
         list(timeline().read([progress(10), row]))
@@ -154,7 +179,7 @@ def test_a_key_that_repeats_is_told() -> None:
     ("11", "f"),
     ("9", "f", "upsert", "1", "A", "1"),
 ])  # fmt: skip
-def test_what_can_not_be_read_is_told(row: WireRow) -> None:
+def test_what_can_not_be_read_is_told(timeline: Start, row: WireRow) -> None:
     with pytest.raises(DatabaseError, match=r"^the result of SUBSCRIBE can't be read: "):
         list(timeline().read([progress(10), row, progress(12)]))
 
@@ -162,7 +187,7 @@ def test_what_can_not_be_read_is_told(row: WireRow) -> None:
 @pytest.mark.parametrize("columns", [("id", "symbol"), ("mz_timestamp", "mz_diff", "id"), (*HEAD, "id", "symbol"), ()])
 def test_a_result_of_other_columns_is_told(columns: tuple[str, ...]) -> None:
     with pytest.raises(DatabaseError, match=r"^the result of SUBSCRIBE can't be read: "):
-        Timeline(SOURCE, columns)
+        Result(SOURCE, columns)
 
 
 keys = st.integers(1, 4)
@@ -170,8 +195,14 @@ changes = st.dictionaries(keys, st.one_of(st.none(), st.sampled_from(["", " ", "
 histories = st.lists(st.tuples(st.integers(1, 3), changes, st.booleans()), max_size=8)
 
 
-@given(snapshot=changes, history=histories, cuts=st.lists(st.integers(1, 5), max_size=30))
+@given(
+    form=st.sampled_from(["fetched", "copied"]),
+    snapshot=changes,
+    history=histories,
+    cuts=st.lists(st.integers(1, 5), max_size=30),
+)
 def test_any_history_in_any_pieces_ends_in_the_databases_state(
+    form: str,
     snapshot: dict[int, str | None],
     history: list[tuple[int, dict[int, str | None], bool]],
     cuts: list[int],
@@ -194,7 +225,8 @@ def test_any_history_in_any_pieces_ends_in_the_databases_state(
             now += 1
             rows.append(progress(now))
     rows.append(progress(now + 1))
-    assert replay(pieces(rows, cuts)) == (state, {time: states[time] for time in replay(pieces(rows, cuts))[1]})
+    found, then = replay(form, pieces(rows, cuts))
+    assert (found, then) == (state, {time: states[time] for time in then})
 
 
 def pieces(rows: list[WireRow], cuts: list[int]) -> list[list[WireRow]]:
@@ -205,16 +237,16 @@ def pieces(rows: list[WireRow], cuts: list[int]) -> list[list[WireRow]]:
     return [*cut, rows]
 
 
-def replay(reads: list[list[WireRow]]) -> tuple[dict[Key, Row], dict[int, dict[Key, Row]]]:
+def replay(form: str, reads: list[list[WireRow]]) -> tuple[dict[Key, Row], dict[int, dict[Key, Row]]]:
     """The rows at the end, and after each timestamp that was handed on."""
     rows: dict[Key, Row] = {}
     states: dict[int, dict[Key, Row]] = {}
     as_of = 0
-    one = timeline()
+    one = Reads(form)
     for read in reads:
         for event in one.read(read):
             as_of = apply(event, rows, states, as_of)
-    assert one.complete
+    assert one.timeline.complete
     return rows, states
 
 

@@ -1,28 +1,25 @@
-"""Follows a relation through a cursor on SUBSCRIBE.
-
-A FETCH without a timeout waits until there is a row, and then returns what is ready (doc/user/content/sql/fetch.md):
-the least delay, and the database is asked for more only when the source has taken what came before.
-"""
+"""Follows a relation through SUBSCRIBE."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from psycopg2 import sql
 
-from tycostream.databases.connection import AsyncConnection, ConnectionParameters, opened
+from tycostream.databases.connection import AsyncConnection, ConnectionParameters
 from tycostream.databases.driver import DatabaseError, Ready
 from tycostream.databases.materialize.catalog import examine, identifier, identify
 from tycostream.databases.materialize.errors import explained, unreadable
-from tycostream.databases.materialize.timeline import Timeline, WireRow
-from tycostream.model import Event, Position, Source, Waiting
+from tycostream.databases.materialize.reading import Reading, through_cursor, through_process
+from tycostream.databases.materialize.result import Run, columns_of
+from tycostream.databases.materialize.timeline import Timeline
+from tycostream.model import Event, Position, ReadBy, Source, Waiting
 
 log = logging.getLogger("tycostream.materialize")
-
-FETCH = "FETCH 1000 c"
 
 CONSTANT_SECONDS = 60.0
 """How long the rows of a relation that can't change are kept before they are read again: it may have been replaced."""
@@ -46,11 +43,13 @@ class _HistoryGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MaterializeDriver:
-    """Follows one source; see `databases.driver.Driver`. `silence`: seconds for which time may stand still."""
+    """Follows one source; see `databases.driver.Driver`. `silence`: seconds for which time may stand still.
+    `in_process`: a process of its own reads from the database."""
 
     source: Source
     parameters: ConnectionParameters
     silence: float = 0.0
+    in_process: bool = False
 
     async def run(self, emit: Emit, ready: Ready, resume: Position | None = None) -> None:
         """See `databases.driver.Driver`."""
@@ -66,44 +65,50 @@ class MaterializeDriver:
             await asyncio.sleep(CONSTANT_SECONDS)
 
     async def _connected(self, emit: Emit, ready: Ready, resume: Position | None) -> None:
-        async with opened(self.parameters) as connection:
+        async with self._reading(emit) as reading:
             try:
-                note = await self._note(connection)
-                relation = await identify(connection, self.source.relation)
+                note = await self._note(reading.connection)
+                relation = await identify(reading.connection, self.source.relation)
                 if resume is not None and resume.relation != relation:
                     raise _HistoryGoneError("another relation has the name now")
                 emit(Waiting("the database prepares the first rows"))
-                as_of = None if resume is None else resume.timestamp
-                timeline, rows = await self._subscribe(connection, relation, as_of)
+                runs = await self._start(reading, None if resume is None else resume.timestamp)
                 emit(Waiting(note))
-                await self._follow(connection, timeline, rows, emit, ready)
+                timeline = Timeline(self.source, relation=relation, resumed=resume is not None)
+                await self._follow(reading, timeline, runs, emit, ready)
             except DatabaseError as error:
                 raise explained(error, self.source) from None
             except UnicodeDecodeError:
                 raise unreadable("a value is not UTF-8") from None
 
-    async def _subscribe(
-        self, connection: AsyncConnection, relation: str | None, as_of: int | None
-    ) -> tuple[Timeline, Sequence[WireRow]]:
-        """Start, and the first rows. Names are looked up at once, the time when rows are first asked for."""
+    @asynccontextmanager
+    async def _reading(self, emit: Emit) -> AsyncIterator[Reading]:
+        if not self.in_process:
+            async with through_cursor(self.source, self.parameters) as reading:
+                yield reading
+            return
+        async with through_process(self.source, self.parameters) as copying:
+            emit(ReadBy(copying.process.pid))
+            yield copying
+
+    async def _start(self, reading: Reading, as_of: int | None) -> Iterator[Run] | None:
+        """Start, and the first rows. What is wrong with the time shows when rows are first asked for."""
         try:
-            await connection.execute("BEGIN")
-            await connection.execute(subscribe_statement(self.source, as_of))
-            columns, rows = await _fetch(connection)
+            await reading.start(subscribe_statement(self.source, as_of))
+            return await reading.read()
         except DatabaseError as error:
             if as_of is not None and error.sqlstate is not None:
                 raise _HistoryGoneError(str(error)) from None
             raise
-        return Timeline(self.source, columns, relation=relation, resumed=as_of is not None), rows
 
     async def _follow(
-        self, connection: AsyncConnection, timeline: Timeline, rows: Sequence[WireRow], emit: Emit, ready: Ready
+        self, reading: Reading, timeline: Timeline, runs: Iterator[Run] | None, emit: Emit, ready: Ready
     ) -> None:
         """Until the SUBSCRIBE ends, which that of a relation that can change never does."""
         clock = asyncio.get_running_loop().time
         waited = 0.0
-        while rows:
-            for event in timeline.read(rows):
+        while runs is not None:
+            for event in timeline.read(runs):
                 emit(event)
                 waited = 0.0
             await ready()
@@ -112,7 +117,7 @@ class MaterializeDriver:
             asked = clock()
             try:
                 async with asyncio.timeout(patience):
-                    _columns, rows = await _fetch(connection)
+                    runs = await reading.read()
             except TimeoutError:
                 raise DatabaseError(
                     f"time has stood still for {self.silence:g} s",
@@ -134,26 +139,17 @@ class MaterializeDriver:
             return None
 
 
-async def _fetch(connection: AsyncConnection) -> tuple[list[str], Sequence[WireRow]]:
-    """The result's columns, and what is ready: at least one row, or none where the SUBSCRIBE has ended."""
-    cursor = await connection.run(FETCH)
-    if cursor.description is None:
-        raise unreadable("FETCH has no result")
-    return [column.name for column in cursor.description], cursor.fetchall()
-
-
 def subscribe_statement(source: Source, as_of: int | None = None) -> sql.Composed:
-    """The cursor's declaration: with a snapshot, or for the changes after a time alone. Clauses in the order that the
+    """SUBSCRIBE with a snapshot, or for the changes after a time alone. Clauses in the order that the
     grammar asks for (doc/user/content/sql/subscribe.md).
 
     Without a snapshot only times strictly greater than AS OF are sent (`should_emit` in
     src/compute/src/sink/subscribe.rs).
     """
     statement = sql.SQL(
-        "DECLARE c CURSOR FOR SUBSCRIBE (SELECT {columns} FROM {relation})"
-        " ENVELOPE UPSERT (KEY ({key})) WITH ({snapshot}, PROGRESS)"
+        "SUBSCRIBE (SELECT {columns} FROM {relation}) ENVELOPE UPSERT (KEY ({key})) WITH ({snapshot}, PROGRESS)"
     ).format(
-        columns=sql.SQL(", ").join(sql.Identifier(column.name) for column in source.columns),
+        columns=sql.SQL(", ").join(map(sql.Identifier, columns_of(source))),
         relation=identifier(source.relation),
         key=sql.SQL(", ").join(map(sql.Identifier, source.primary_key)),
         snapshot=sql.SQL("SNAPSHOT" if as_of is None else "SNAPSHOT = false"),

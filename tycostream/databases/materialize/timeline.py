@@ -9,17 +9,16 @@ Facts, from Materialize's documentation of SUBSCRIBE (doc/user/content/sql/subsc
 - Without a snapshot the first row is a progress row at the time to start after; rows come for later times only.
 - In ENVELOPE UPSERT a row's `mz_state` is `upsert` with the new values, `delete` with the key alone, or `key_violation`
   where the key does not tell the relation's rows apart; at most one row a key and timestamp.
-- Result columns: `mz_timestamp`, `mz_progressed`, `mz_state`, the key in the order of KEY, then the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator
 from operator import itemgetter
 
 from tycostream.databases.fitting import key_error
 from tycostream.databases.materialize.errors import unreadable
+from tycostream.databases.materialize.result import Run
 from tycostream.model import (
     Change,
     Changes,
@@ -34,35 +33,16 @@ from tycostream.model import (
     Source,
 )
 
-HEAD = ("mz_timestamp", "mz_progressed", "mz_state")
-
-WireRow = tuple[str | None, ...]
-"""A row of the result, every value as its text."""
-
-_head = itemgetter(0, 1, 2)
-_BOOLEANS = {"t": True, "f": False, "true": True, "false": False}
-
 
 class Timeline:
-    """Reads the result of one SUBSCRIBE. `columns` are the names of the result's columns; `relation` goes into the
-    snapshot's beginning; `resumed`: there is no snapshot.
+    """Reads one SUBSCRIBE. `relation` goes into the snapshot's beginning; `resumed`: there is no snapshot.
 
     Changes are handed on once their timestamp is closed: by a progress row behind it, or by a row at a later time.
     """
 
-    def __init__(
-        self, source: Source, columns: Sequence[str], *, relation: str | None = None, resumed: bool = False
-    ) -> None:
-        if tuple(columns[:3]) != HEAD:
-            raise unreadable(f"its first columns are {', '.join(columns[:3])}, not {', '.join(HEAD)}")
-        missing = [column.name for column in source.columns if column.name not in columns[3:]]
-        if missing:
-            raise unreadable(f"it lacks the columns {', '.join(missing)}")
+    def __init__(self, source: Source, *, relation: str | None = None, resumed: bool = False) -> None:
         self._source = source
-        # The key comes first, the rest in the relation's order: found by name
-        positions = {name: index for index, name in enumerate(columns) if index > 2}
-        self._pick = _picker([positions[column.name] for column in source.columns])
-        self._key_values = [itemgetter(positions[name]) for name in source.primary_key]
+        self._key_values = [itemgetter(position) for position in source.key_positions]
         self._relation = relation
         self._open: int | None = None
         self._open_text: str | None = None
@@ -77,17 +57,19 @@ class Timeline:
         """Whether the snapshot is whole."""
         return self._complete
 
-    def read(self, rows: Sequence[WireRow]) -> Iterator[Event]:
+    def read(self, runs: Iterable[Run]) -> Iterator[Event]:
         """The events that these rows bring about; at their end, how far everything is reported. Raises a DatabaseError
         for a key that repeats or is NULL, and for what can't be read."""
         try:
-            for (timestamp, progressed, state), group in groupby(rows, _head):
+            for timestamp, progressed, state, rows in runs:
                 if timestamp != self._open_text:
                     yield from self._advance(timestamp)
-                if _BOOLEANS[progressed or ""]:
+                if progressed:
                     self._frontier = self._open
                 else:
-                    yield from self._add(state, list(group))
+                    yield from self._add(state, rows)
+        except UnicodeDecodeError:
+            raise
         except (KeyError, ValueError, IndexError, TypeError):
             raise unreadable("a row has no time, no sign of progress, or too few values") from None
         if self._complete and self._frontier is not None and self._frontier - 1 > self._reported:
@@ -122,20 +104,19 @@ class Timeline:
             # A timestamp counts milliseconds since 1970
             yield Changes(self._open, pending, self._open / 1000)
 
-    def _add(self, state: str | None, rows: list[WireRow]) -> Iterator[Event]:
+    def _add(self, state: str | None, rows: list[Row]) -> Iterator[Event]:
         self._check(state, rows)
-        picked: list[Row] = list(map(self._pick, rows))
         if not self._complete:
             if state == "upsert":
-                yield SnapshotRows(picked)
+                yield SnapshotRows(rows)
             return
-        keys: Iterable[Key] = map(self._source.key_of, picked)
+        keys: Iterable[Key] = map(self._source.key_of, rows)
         if state == "upsert":
-            self._pending.extend(zip(keys, picked, strict=True))
+            self._pending.extend(zip(keys, rows, strict=True))
         else:
             self._pending.extend((key, None) for key in keys)
 
-    def _check(self, state: str | None, rows: list[WireRow]) -> None:
+    def _check(self, state: str | None, rows: list[Row]) -> None:
         if state == "key_violation":
             raise key_error(self._source, "several rows have the same key", self._key_of(rows[0]))
         if state not in ("upsert", "delete"):
@@ -145,13 +126,5 @@ class Timeline:
                 key = next(self._key_of(row) for row in rows if value(row) is None)
                 raise key_error(self._source, "a row has no key", key)
 
-    def _key_of(self, row: WireRow) -> list[str | None]:
+    def _key_of(self, row: Row) -> list[str | None]:
         return [value(row) for value in self._key_values]
-
-
-def _picker(positions: list[int]) -> Callable[[WireRow], Row]:
-    """What takes the source's columns, in their order, from a row of the result."""
-    if len(positions) == 1:
-        (position,) = positions
-        return lambda row: (row[position],)
-    return itemgetter(*positions)
