@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actors.connection import SocketDrained
+from actors.runtime import Describe
 from tests.actors.support import ScriptedDriver, World, until, world
 from tests.actors.test_connection import Connected, connection, words
 from tests.support.client import Words
@@ -33,10 +34,11 @@ async def stuck(made: World, client: Connected, policy: str | None) -> ScriptedD
     return driver
 
 
-async def changed(made: World, driver: ScriptedDriver, first: int, count: int) -> None:
+async def changed(made: World, client: Connected, driver: ScriptedDriver, first: int, count: int) -> None:
     for timestamp in range(first, first + count):
         driver.change(timestamp, ("0", ("0", "X", str(timestamp))))
     await until(lambda: made.memory.cache.timestamp == first + count - 1)
+    await client.ref.ask(Describe(), block=False)  # it has put them into its outbox
 
 
 def dropped(client: Connected) -> list[int]:
@@ -55,7 +57,7 @@ async def test_drop_oldest_skips_steps_and_says_how_many(words: Words, how: str)
     asked, default = ASKED_OR_SET[how]
     async with world() as made, connection(made, words, drop_rows=10, slow=default) as client:
         driver = await stuck(made, client, asked)
-        await changed(made, driver, 3, 100)
+        await changed(made, client, driver, 3, 100)
         client.transport.stuck, client.transport.pending = False, 0
         client.ref.tell(SocketDrained())
         await until(lambda: client.transport.replayed() == made.memory.cache.rows)
@@ -78,9 +80,9 @@ async def test_disconnect_closes_with_1013_and_a_reason(words: Words, default: S
         other.say("connection_init")
         other.start()
         driver = await stuck(made, client, asked)
-        await changed(made, driver, 3, 10)
+        await changed(made, client, driver, 3, 10)
         assert client.transport.closed is None
-        await changed(made, driver, 13, 2)
+        await changed(made, client, driver, 13, 2)
         await until(lambda: client.transport.closed)
         assert client.transport.closed == (1013, "too slow: more than 10 changes wait that are not to be merged")
         await until(lambda: other.transport.replayed() == made.memory.cache.rows)
@@ -91,7 +93,7 @@ async def test_the_client_says_conflate_where_the_service_is_set_to_something_el
     config: dict[str, Any] = {"hold_rows": 10, "slow": SlowPolicy.DISCONNECT}
     async with world() as made, connection(made, words, **config) as client:
         driver = await stuck(made, client, "CONFLATE")
-        await changed(made, driver, 3, 100)
+        await changed(made, client, driver, 3, 100)
         client.transport.stuck, client.transport.pending = False, 0
         client.ref.tell(SocketDrained())
         await until(lambda: client.transport.replayed() == made.memory.cache.rows)
