@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from benchmarks.clients import LostError
 from benchmarks.harness import Goal, Point, Result, allow_files, cpu_seconds, serving, settled, sink
 from benchmarks.plain import plain
-from benchmarks.rows import row, shown
-from tycostream.model import Changes, Row
+from benchmarks.rows import row, shown, update_frame
+from tycostream.model import Changes
 
 TURNS = 9
 
@@ -68,7 +68,7 @@ async def _measure(case: Case, turns: int, scale: float) -> Result:
         group = await process.connect(service.port, count, own_ids=case.own_ids)
         async with plain(process, count) as beside:
             number, sent, current = 1, 1, row(0)
-            data = _message(row(0, 1234.5, 10**9)) * case.burst
+            data = update_frame(row(0, 1234.5, 10**9)) * case.burst
             for turn in range(turns + 1):  # the first one warms up
                 events = [
                     Changes(number + at + 1, [("0", current := row(0, 1000.5 + number + at, 10**9 + number + at))])
@@ -103,15 +103,8 @@ async def _measure(case: Case, turns: int, scale: float) -> Result:
         ratio=least / mine,
         limit=f"plain sends of {len(data) // case.burst} bytes: {least:.2f} µs each",
         goal=None if case.goal is None else Goal("ratio", at_least=case.goal),
-        points=(Point("clients", case.line, count, 1e6 / mine), Point("clients", f"limit, {case.burst} a send", count, 1e6 / least)),
+        points=(
+            Point("clients", case.line, count, 1e6 / mine),
+            *(() if case.own_ids else (Point("clients", f"plain sends, {case.burst} a send", count, 1e6 / least),)),
+        ),
     )
-
-
-def _message(values: Row) -> bytes:
-    """An update as the service sends it: header and payload."""
-    text = (
-        '{"id":"00000","type":"next","payload":{"data":{"trades":{"operation":"UPDATE","data":{"id":%s,"account":null,'
-        '"symbol":null,"side":null,"price":%s,"quantity":null,"made_at":"%s","note":null},'
-        '"fields":["price","made_at"]}}}}' % (values[0], values[4], values[6])
-    ).encode()
-    return b"\x81\x7e" + len(text).to_bytes(2, "big") + text

@@ -132,9 +132,9 @@ def cpu_seconds() -> float:
     return time.process_time()
 
 
-def resident_mib() -> float:
-    """This process's memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident_mib(process: int | str = "self") -> float:
+    """A process's memory: this one's, or that of a number."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
 

@@ -6,20 +6,14 @@ The database is the simulator of the tests in a process of its own; it has every
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-from psycopg2 import sql
-
-from benchmarks.harness import Meter, Result, clients, cpu_seconds, resident_mib
+from benchmarks.harness import Meter, Result, cpu_seconds, resident_mib
+from benchmarks.simulated import SCHEMA, database
 from tycostream.app import Service
 from tycostream.databases.connection import opened
 from tycostream.databases.materialize.reading import FETCH
@@ -28,57 +22,6 @@ from tycostream.model import Source
 from tycostream.serving import tune_collector
 from tycostream.settings import load_schema, load_settings
 from tycostream.wiring import connection_parameters
-
-SCHEMA = """
-sources:
-  trades:
-    primary_key: id
-    columns:
-      {id: BigInt, symbol: String, side: String, price: Numeric, quantity: Integer, active: Boolean,
-       executed_at: Timestamp, note: String}
-"""
-QUERY = "subscription { trades { operation data { id symbol side price quantity active executed_at note } fields } }"
-
-
-class Database:
-    """The simulator's process."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.environ: dict[str, str] = {}
-
-    async def answer(self) -> dict[str, Any]:
-        """Its next line."""
-        assert self._process.stdout is not None
-        found: dict[str, Any] = json.loads(await asyncio.wait_for(self._process.stdout.readline(), 300))
-        return found
-
-    async def say(self, command: str) -> dict[str, Any]:
-        """One command, and its answer."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{command}\n".encode())
-        return await self.answer()
-
-
-@asynccontextmanager
-async def database(rows: int, per_timestamp: int) -> AsyncIterator[Database]:
-    """A running one with so many rows."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.materialize",
-        "--rows", str(rows), "--changes-per-batch", str(per_timestamp),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    found = Database(process)
-    try:
-        found.environ = {name: str(value) for name, value in (await found.answer()).items() if name != "port"}
-        yield found
-    finally:
-        process.kill()
-        await process.wait()
-
-
-HOW = {"loop": "", "process": ", read by a process"}
-
 
 async def ingest(scale: float) -> list[Result]:
     """A snapshot of 300,000 rows of 8 columns, and as many changes, 100 to a timestamp, to the cache, and to a client;
@@ -110,59 +53,36 @@ async def _serving(source: Database, reader: str) -> AsyncIterator[Service]:
 
 async def _to_the_cache(rows: int, reader: str) -> list[Result]:
     async with database(rows, 100) as source:
-        meter = Meter()
-        async with _serving(source, reader) as service:
-            await _until(lambda: service.status().sources[0].state == "LIVE")
-            name = f"Materialize: snapshot of {rows:,} rows to the cache{HOW[reader]}"
-            snapshot = _result(name, rows, meter, await _reader_seconds(service))
-            prepared = await source.say(f"prepare {rows}")
-            meter, before = Meter(), await _reader_seconds(service)
-            await source.say("go")
-            while await _timestamp(service) < prepared["timestamp"]:
-                await asyncio.sleep(0.002)
-            name = f"Materialize: {rows:,} changes to the cache, 100 a timestamp{HOW[reader]}"
-            changes = _result(name, rows, meter, await _reader_seconds(service) - before)
-            async with opened(connection_parameters(service.settings)) as connection:
-                limit = await _read(connection, service.catalog.sources["trades"], rows)
-    for one in (snapshot, changes):
-        assert one.cpu_per_message is not None
-        one.ratio = limit / one.cpu_per_message
-        one.note = f"psycopg2 alone: {limit:.2f} µs each{one.note}"
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "schema.yaml"
+            file.write_text(SCHEMA)
+            environ = {"GRAPHQL_PORT": "0", "GRAPHQL_HOST": "127.0.0.1", "SOURCE_START": "eager"} | source.environ
+            settings, catalog = load_settings(environ, Path(folder)), load_schema(file)
+            parameters = connection_parameters(settings)
+            async with opened(parameters) as connection:
+                limit = await _read(connection, catalog.sources["trades"], rows)
+            service = Service(settings, catalog)
+            meter = Meter()
+            await service.start()
+            try:
+                await _until(lambda: service.status().sources[0].state == "LIVE")
+                snapshot = _result(f"Materialize: snapshot of {rows:,} rows to the cache", rows, meter, limit)
+                tune_collector()
+                last = await source.prepare(rows)
+                meter = Meter()
+                await source.say("go")
+                while await _timestamp(service) < last:
+                    await asyncio.sleep(0.002)
+                changes = _result(f"Materialize: {rows:,} changes to the cache, 100 a timestamp", rows, meter, limit)
+            finally:
+                await service.stop()
     return [snapshot, changes]
 
 
-async def _to_a_client(rows: int, reader: str) -> Result:
-    held = 10_000
-    async with database(held, 100) as source, _serving(source, reader) as service:
-        await _until(lambda: service.status().sources[0].state == "LIVE")
-        async with clients(service.port, 1, held + rows, QUERY) as client:
-            await asyncio.sleep(0.5)
-            await source.say(f"prepare {rows}")
-            meter, before = Meter(), await _reader_seconds(service)
-            await source.say("go")
-            seen = await client.seen()
-            result = _result(
-                f"Materialize: {rows:,} changes to one client{HOW[reader]}",
-                rows, meter, await _reader_seconds(service) - before, seen.last - meter.began,
-            )  # fmt: skip
-    result.note = result.note.removeprefix("; ")
-    return result
-
-
-def _result(name: str, rows: int, meter: Meter, read: float, took: float | None = None) -> Result:
-    took = time.monotonic() - meter.began if took is None else took
-    note = f"; the reader process: {read / rows * 1e6:.2f} µs each" if read else ""
-    return Result(name, rows / took, cpu_per_message=meter.cpu_per(rows), resident=resident_mib(), note=note)
-
-
-async def _reader_seconds(service: Service) -> float:
-    """CPU seconds of the reader process, its start included; 0 where there is none."""
-    (source,) = await service.actors("source")
-    pid = source["details"]["reader_pid"]
-    if pid is None:
-        return 0.0
-    used = psutil.Process(pid).cpu_times()
-    return used.user + used.system
+def _result(name: str, rows: int, meter: Meter, limit: float) -> Result:
+    took, cpu = time.monotonic() - meter.began, meter.cpu_per(rows)
+    beside = f"psycopg2 alone: {limit:.2f} µs each"
+    return Result(name, rows / took, cpu_per_message=cpu, resident=resident_mib(), ratio=limit / cpu, limit=beside)
 
 
 async def _read(connection: Any, source: Source, rows: int) -> float:

@@ -65,6 +65,8 @@ class Result:
     """Microseconds more than the limit."""
     bytes_each: float | None = None
     per_second: float | None = None
+    missed: str = ""
+    """Why the goal is not reached whatever its figure says."""
     points: tuple[Point, ...] = ()
 
     @property
@@ -73,12 +75,12 @@ class Result:
         if self.goal is None:
             return None
         value = getattr(self, self.goal.figure)
-        return value is not None and self.goal.holds(value)
+        return not self.missed and value is not None and self.goal.holds(value)
 
     def shown(self) -> str:
         """The figures."""
         parts = [form(value) for name, form in FIGURES.items() if (value := getattr(self, name)) is not None]
-        return ", ".join([part for part in parts if part] + ([self.note] if self.note else []))
+        return ", ".join([part for part in parts if part] + [text for text in (self.note, self.missed) if text])
 
 
 FIGURES: dict[str, Any] = {

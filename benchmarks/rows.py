@@ -16,8 +16,6 @@ sources:
        note: String}
 """
 QUERY = "subscription { trades { operation data { id account symbol side price quantity made_at note } fields } }"
-CHANGED = ["price", "made_at"]
-"""What an update of a row changes, unless it says otherwise."""
 
 
 def row(number: int, price: float = 1.0, made_at: int = 0) -> Row:
@@ -55,3 +53,15 @@ def shown(values: Row) -> dict[str, Any]:
         "made_at": made_at,
         "note": note,
     }
+
+
+def update_frame(values: Row) -> bytes:
+    """An update of price and time as the service sends it for QUERY: a frame's header and its payload."""
+    text = UPDATE % (values[0], values[4], values[6])
+    return b"\x81\x7e" + len(text).to_bytes(2, "big") + text.encode()
+
+
+UPDATE = (
+    '{"id":"00000","type":"next","payload":{"data":{"trades":{"operation":"UPDATE","data":{"id":%s,"account":null,'
+    '"symbol":null,"side":null,"price":%s,"quantity":null,"made_at":"%s","note":null},"fields":["price","made_at"]}}}}'
+)
