@@ -23,7 +23,7 @@ class LostError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the clients of a group saw since they were asked last. `first` and `last` in seconds of the monotonic clock."""
+    """What a group's clients saw since they were asked last. `first` and `last` are seconds of the monotonic clock."""
 
     first: float
     last: float

@@ -14,7 +14,6 @@ from tycostream.views import Delta, Subscription, Views
 from tycostream.web.envelope import TextFrames
 
 COUNTS = (10, 100, 1000, 10_000, 100_000)
-BATCH = 100
 SECONDS = 0.3
 """How long a cost is measured for."""
 
@@ -29,7 +28,7 @@ SHAPES: dict[str, Callable[[int], dict[str, Any]]] = {
 async def filters(scale: float) -> list[Result]:
     """From 10 filters of a shape to 100,000."""
     source = parse_schema("schema.yaml", SCHEMA).sources["trades"]
-    counts = [count for count in COUNTS if count <= 100_000 * scale * 10] if scale >= 0.1 else COUNTS[:2]
+    counts = COUNTS[: 5 if scale >= 1 else 4 if scale >= 0.1 else 2]
     results = []
     for shape in SHAPES:
         costs = [_cost(source, shape, count, SECONDS * min(1.0, scale * 3)) for count in counts]
@@ -55,13 +54,15 @@ def _cost(source: Source, shape: str, count: int, seconds: float) -> float:
         condition = parse_filter(source, SHAPES[shape](number))
         views.add(Subscription(source, condition, selection, TextFrames(b""), None, str(number)))
     old, new = row(1, 1.0), row(1, 2.0)
-    deltas: list[Delta] = [("1", old, new, 1 << source.positions["price"])] * BATCH
-    best, used, batch = float("inf"), 0.0, 0
-    while used < seconds:
-        meter = Meter()
-        views.route(deltas, batch)
-        if list(views.flush()):
-            raise RuntimeError("a filter matched that must not")
-        cost = meter.cpu_per(BATCH)
-        best, used, batch = min(best, cost), used + cost * BATCH / 1e6, batch + 1
-    return best
+    delta: Delta = ("1", old, new, 1 << source.positions["price"])
+    _route(views, [delta])
+    batch = max(1, min(1000, int(10_000 / _route(views, [delta] * 3))))  # 10 ms
+    return min(_route(views, [delta] * batch) for _ in range(max(2, int(seconds / 0.01))))
+
+
+def _route(views: Views, deltas: list[Delta]) -> float:
+    meter = Meter()
+    views.route(deltas, 1)
+    if list(views.flush()):
+        raise RuntimeError("a filter matched that must not")
+    return meter.cpu_per(len(deltas))

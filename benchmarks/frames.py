@@ -22,10 +22,7 @@ def upgrade(host: str, path: str) -> bytes:
 def masked(message: object) -> bytes:
     """One text frame of a client's (section 5.3; the mask is zero)."""
     text = json.dumps(message).encode()
-    if len(text) < 126:
-        size = bytes((0x80 | len(text),))
-    else:
-        size = bytes((0x80 | 126,)) + len(text).to_bytes(2, "big")
+    size = bytes((0x80 | len(text),)) if len(text) < 126 else b"\xfe" + len(text).to_bytes(2, "big")
     return b"\x81" + size + b"\0\0\0\0" + text
 
 

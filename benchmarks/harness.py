@@ -21,7 +21,6 @@ from tycostream.model import (
     Changes,
     Event,
     Position,
-    Row,
     SnapshotComplete,
     SnapshotRows,
     SnapshotStarted,
@@ -31,9 +30,25 @@ from tycostream.serving import tune_collector
 from tycostream.settings import load_schema, load_settings
 
 __all__ = [
-    "QUERY", "SCHEMA", "Feed", "FedService", "Goal", "Meter", "Point", "Result", "allow_files", "clients", "cpu_seconds",
-    "paced", "resident_mib", "row", "serving", "settled", "shown", "sink",
-]  # fmt: skip
+    "QUERY",
+    "SCHEMA",
+    "FedService",
+    "Feed",
+    "Goal",
+    "Meter",
+    "Point",
+    "Result",
+    "allow_files",
+    "clients",
+    "cpu_seconds",
+    "paced",
+    "resident_mib",
+    "row",
+    "serving",
+    "settled",
+    "shown",
+    "sink",
+]
 
 
 class Feed:

@@ -1,4 +1,4 @@
-"""How long a change takes from its making to a client's reading of it, at a steady pace; beside plain sends at that pace."""
+"""How long a change takes from its making to a client's reading, at a steady pace; beside plain sends at that pace."""
 
 from __future__ import annotations
 

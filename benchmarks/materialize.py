@@ -23,6 +23,7 @@ from tycostream.serving import tune_collector
 from tycostream.settings import load_schema, load_settings
 from tycostream.wiring import connection_parameters
 
+
 async def ingest(scale: float) -> list[Result]:
     """A snapshot of 300,000 rows of 8 columns, and as many changes, 100 to a timestamp, to the cache, and to a client;
     read on the loop, and by a process."""

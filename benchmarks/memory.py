@@ -1,4 +1,4 @@
-"""What an idle connection and a cached row keep. Right only in a process that has done nothing else: run by `__main__`."""
+"""What an idle connection and a cached row keep. Right only in a process that has done nothing else: see `one.py`."""
 
 from __future__ import annotations
 

@@ -82,9 +82,9 @@ class Reference:
             _time, _progressed, _state, _key, symbol, side, price, quantity, active, executed_at, note = row
             if old is None:
                 payload = (
-                    f'{PREFIX}INSERT","data":{{"id":"{key}","symbol":{text(symbol)},"side":{text(side)},"price":"{price}",'
-                    f'"quantity":{quantity},"active":{"true" if active == "t" else "false"},"executed_at":"{executed_at}",'
-                    f'"note":{text(note)}}},"fields":["id","symbol","side","price","quantity","active","executed_at",'
+                    f'{PREFIX}INSERT","data":{{"id":"{key}","symbol":{text(symbol)},"side":{text(side)},'
+                    f'"price":"{price}","quantity":{quantity},"active":{"true" if active == "t" else "false"},'
+                    f'"executed_at":"{executed_at}","note":{text(note)}}},"fields":["id","symbol","side","price","quantity","active","executed_at",'
                     '"note"]}}}}'
                 )
             else:

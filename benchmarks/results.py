@@ -130,9 +130,9 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
-def as_json(results: Iterable[Result], **more: Any) -> str:
-    """For a file."""
-    return json.dumps({"machine": machine(), **more, "results": [asdict(one) for one in results]}, indent=1)
+def as_json(results: Iterable[Result], **described: Any) -> str:
+    """For a file. `described`: the machine, if it is another one, and when."""
+    return json.dumps({"machine": machine(), **described, "results": [asdict(one) for one in results]}, indent=1)
 
 
 def load(path: Path) -> tuple[list[Result], dict[str, Any]]:

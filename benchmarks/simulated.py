@@ -59,7 +59,7 @@ class Database:
         return int((await self.say(f"prepare {count}"))["timestamp"])
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        """Its rows after what was prepared, as QUERY shows them. Told by the rules of the simulator, not by what it sent."""
+        """Its rows after what was prepared, as QUERY shows them: by the simulator's rules, not by what it sent."""
         return {str(number): shown(row(number, version)) for number, version in enumerate(self._versions, 1)}
 
 

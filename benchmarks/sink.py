@@ -17,7 +17,6 @@ import os
 import selectors
 import socket
 import struct
-import sys
 import time
 import zlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""All rows of a source to new clients, while others get changes; beside a loop that formats the same rows and sends them."""
+"""All rows of a source to new clients, while others get changes; beside a loop that formats and sends the same rows."""
 
 from __future__ import annotations
 
