@@ -48,7 +48,7 @@ async def memory(scale: float) -> list[Result]:
         Result(
             "an idle connection with one subscription",
             bytes_each=connection,
-            ratio=bare / connection if bare > 0 else None,
+            ratio=bare / connection if connection > 0 else None,
             limit=f"bare Tornado: {bare:,.0f} bytes",
             goal=Goal("bytes_each", at_most=20 * 1024),
         ),

@@ -90,8 +90,10 @@ class Profiler:
         return dict(found)
 
     def write(self, file: Path) -> None:
-        """The flame graph so far."""
-        file.write_text(flame_graph(self.collapsed()), encoding="utf-8")
+        """The flame graph so far. Whoever reads the file meanwhile finds a whole one."""
+        part = file.with_name(f"{file.name}.part")
+        part.write_text(flame_graph(self.collapsed()), encoding="utf-8")
+        part.replace(file)
 
 
 def name_of(code: CodeType) -> str:
