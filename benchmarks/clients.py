@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.replay import Rows, digest
 from benchmarks.rows import QUERY
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 60
 
 
 class LostError(RuntimeError):
@@ -95,7 +95,10 @@ class Sink:
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": do, "number": number, "group": group, **more}).encode() + b"\n")
-        found = await asyncio.wait_for(answer, PATIENCE_SECONDS)
+        try:
+            found = await asyncio.wait_for(answer, PATIENCE_SECONDS)
+        except TimeoutError:
+            raise LostError(f"{do}: not all messages came within {PATIENCE_SECONDS} s") from None
         if "error" in found:
             raise LostError(found["error"])
         return found

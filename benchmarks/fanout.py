@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from benchmarks.clients import LostError
 from benchmarks.harness import Goal, Point, Result, allow_files, cpu_seconds, serving, settled, sink
 from benchmarks.plain import plain
 from benchmarks.rows import row, shown, update_frame
 from tycostream.model import Changes
 
 TURNS = 9
+APART = 0.5
+"""Which share of the bursts has to come in segments of their own in some turn; a busy kernel joins some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ async def _measure(case: Case, turns: int, scale: float) -> Result:
     count = case.clients if scale >= 0.1 else min(case.clients, 20)
     sends = min(max(8000 // count, 8), 200 if case.burst == 1 else 8)
     each = sends * case.burst
-    ours, limits = [], []
+    ours, limits, apart = [], [], 0.0
     async with serving(1) as service, sink() as process:
         group = await process.connect(service.port, count, own_ids=case.own_ids)
         async with plain(process, count) as beside:
@@ -83,8 +84,7 @@ async def _measure(case: Case, turns: int, scale: float) -> Result:
                 used = cpu_seconds() - before
                 sent += each
                 seen = await group.reached(sent)
-                if turn and seen.segments * 2 < sends:  # the kernel may join a few, on its own
-                    raise LostError(f"{sends} bursts came with {seen.segments} sends: they were joined")
+                apart = max(apart, seen.segments / sends)
                 before = cpu_seconds()
                 for _ in range(sends):
                     beside.send(data)
@@ -102,6 +102,7 @@ async def _measure(case: Case, turns: int, scale: float) -> Result:
         cpu_per_message=mine,
         ratio=least / mine,
         limit=f"plain sends of {len(data) // case.burst} bytes: {least:.2f} µs each",
+        missed="" if apart > APART else "sends were joined",
         goal=None if case.goal is None else Goal("ratio", at_least=case.goal),
         points=(
             Point("clients", case.line, count, 1e6 / mine),

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 72, 250, 44, 52
+WIDTH, HEIGHT = 820, 420
+LEFT, RIGHT, TOP, BOTTOM = 72, 290, 64, 52
 COLOURS = ("#1f6feb", "#d1242f", "#1a7f37", "#9a6700", "#8250df", "#57606a", "#0a7ea4", "#bf3989")
 SPREAD = 30
 """From this ratio of the largest value to the smallest on, the y axis is logarithmic."""
@@ -35,7 +35,7 @@ def draw(chart: Chart, lines: Mapping[str, Line]) -> str:
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         _text(LEFT, 22, chart.title, size=15, weight="600"),
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, chart.x, anchor="middle"),
-        _text(LEFT - 60, TOP - 8, chart.y),
+        _text(LEFT - 60, TOP - 18, chart.y),
     ]
     for value in scale.ticks:
         y = scale.place(value)

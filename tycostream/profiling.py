@@ -99,6 +99,8 @@ class Profiler:
 def name_of(code: CodeType) -> str:
     """`module.qualified_name`; of code that was generated at run time, `generated.` and its name."""
     path = PurePath(code.co_filename)
+    if code.co_filename.startswith("<frozen "):
+        return f"{code.co_filename[8:-1]}.{code.co_qualname}"
     if path.suffix != ".py":
         return f"generated.{code.co_qualname}"
     parts = list(path.with_suffix("").parts)
