@@ -10,7 +10,7 @@ from tycostream.filters import parse_filter
 from tycostream.graphql.rendering import make_selection
 from tycostream.model import Source
 from tycostream.settings.schema_file import parse_schema
-from tycostream.views import Delta, Subscription, Views
+from tycostream.views import Delta, Outlet, Subscription, Views
 from tycostream.web.envelope import TextFrames
 
 COUNTS = (10, 100, 1000, 10_000, 100_000)
@@ -52,7 +52,7 @@ def _cost(source: Source, shape: str, count: int, seconds: float) -> float:
     selection = make_selection(source, "trades", ())
     for number in range(count):
         condition = parse_filter(source, SHAPES[shape](number))
-        views.add(Subscription(source, condition, selection, TextFrames(b""), None, str(number)))
+        views.add(Subscription(source, condition, selection, TextFrames(b""), Outlet(None), str(number)))
     old, new = row(1, 1.0), row(1, 2.0)
     delta: Delta = ("1", old, new, 1 << source.positions["price"])
     _route(views, [delta])
