@@ -123,6 +123,7 @@ class Group:
     plain: bool = False
     clients: list[Client] = field(default_factory=list)
     messages: int = 0
+    closed: int = 0
     first: int = 0
     last: int = 0
     latencies: list[int] = field(default_factory=list)
@@ -156,11 +157,13 @@ class Group:
                 followers += replay(b"".join(client.kept)).values()
             elif client.crc != zlib.crc32(data):
                 raise ReplayError("a client had other bytes than the first one")
+        if self.own_ids and len(followers) != self.count * self.subscriptions:
+            raise ReplayError(f"{len(followers)} of {self.count * self.subscriptions} operations were told something")
         digests = {digest(follower.rows) for follower in followers}
         if len(digests) != 1:
             raise ReplayError("clients ended with different rows")
         counts = {follower.messages for follower in followers}
-        return {"digest": digests.pop(), "messages": [min(counts), max(counts)], "operations": len(followers)}
+        return {"digest": digests.pop(), "messages": [min(counts), max(counts)]}
 
 
 class Sink:
@@ -185,20 +188,22 @@ class Sink:
                         self._obey(**json.loads(line))
                 else:
                     return
-            for wish in [wish for wish in self._waiting if wish[1].messages >= wish[2]]:
+            for wish in [wish for wish in self._waiting if wish[1].messages >= wish[2] or wish[1].closed]:
                 self._waiting.remove(wish)
-                self._answer(wish[0], **wish[1].told())
+                number, group, messages = wish
+                if group.messages >= messages and not group.closed:
+                    self._answer(number, **group.told())
+                else:
+                    self._answer(number, error=f"{group.closed} connections were refused or closed")
 
     def _move(self, client: Client, events: int) -> None:
-        if events & selectors.EVENT_WRITE:
+        if events & selectors.EVENT_WRITE and not client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._selector.modify(client.socket, selectors.EVENT_READ, client)
             client.connected()
-        elif not client.read():
+        elif events & selectors.EVENT_WRITE or not client.read():
             self._selector.unregister(client.socket)
             client.socket.close()
-            for number, group, _messages in self._waiting:
-                if group is client.group:
-                    self._answer(number, error="a connection was refused or closed")
+            client.group.closed += 1
 
     def _obey(self, do: str, number: int, group: int, messages: int = 0, **wanted: Any) -> None:
         if do == "connect":

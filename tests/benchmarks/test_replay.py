@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -92,3 +93,15 @@ async def test_clients_that_lose_double_or_differ_are_found() -> None:
             beside.sockets[0].send(frames[-1])
             with pytest.raises(LostError, match="lost or doubled"):
                 await beside.group.reached(5)
+
+
+async def test_a_connection_that_is_refused_or_closed_ends_the_wait() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    async with sink() as process:
+        with pytest.raises(LostError, match="3 connections were refused"):
+            await process.connect(port, 3)
+        async with plain(process, 2) as beside:
+            beside.sockets[0].close()
+            with pytest.raises(LostError, match="1 connections were refused or closed"):
+                await beside.group.reached(1)
