@@ -127,10 +127,10 @@ class Target:
 
 
 @asynccontextmanager
-async def connected(url: str, count: int, query: str, stamp: str) -> AsyncIterator[Target]:
+async def connected(url: str, count: int, query: str, stamp: str, init: str) -> AsyncIterator[Target]:
     """So many clients of one server."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.generic", url, str(count), query, stamp,
+        sys.executable, "-m", "benchmarks.generic", url, str(count), query, stamp, init,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -150,7 +150,7 @@ async def measure(parsed: argparse.Namespace) -> list[dict[str, Any]]:
     try:
         async with AsyncExitStack() as stack:
             targets = [
-                await stack.enter_async_context(connected(url, parsed.clients, query, parsed.table.stamp))
+                await stack.enter_async_context(connected(url, parsed.clients, query, parsed.table.stamp, parsed.init))
                 for url, query in zip(parsed.urls, queries, strict=True)
             ]
             began = time.monotonic()
@@ -190,6 +190,14 @@ def shown(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _json(text: str) -> str:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected JSON: {error}") from None
+    return text
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -201,6 +209,13 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         help="the subscription: one for all servers, or one for each in their order. It must select the stamp "
         "(default: tycostream's for the table that --prepare makes)",
+    )
+    parser.add_argument(
+        "--init",
+        type=_json,
+        default="{}",
+        metavar="JSON",
+        help="the payload of connection_init, for servers that want one",
     )
     parser.add_argument("--clients", type=int, default=10, help="of each server (default: 10)")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long (default: 10)")

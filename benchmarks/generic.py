@@ -1,7 +1,7 @@
 """Clients for a comparison of servers, in a process of their own: they read whole messages of whatever shape and look
 for the times at which rows were changed.
 
-Started as `python -m benchmarks.generic URL CLIENTS QUERY STAMP`. Says `ready` once each client has had its first
+Started as `python -m benchmarks.generic URL CLIENTS QUERY STAMP INIT`. Says `ready` once each client has had its first
 message. JSON on stdin ends it: the stamps that rows end with, which every client has to see within a while. Then it
 tells what was seen. A stamp is the wall clock in nanoseconds, in the column of that name.
 """
@@ -72,8 +72,8 @@ class Client:
                     self.latencies.append((now - made) / 1e6)
 
 
-def connect(url: str, query: str, stamp: str) -> Client:
-    """A client that has subscribed. Raises OSError, RuntimeError."""
+def connect(url: str, query: str, stamp: str, init: str) -> Client:
+    """A client that has subscribed. `init` is the JSON of what it says of itself. Raises OSError, RuntimeError."""
     parts = urlsplit(url)
     if parts.scheme not in {"ws", "http"} or parts.hostname is None:
         raise RuntimeError(f"{url} is not an address such as ws://localhost:4000/graphql (TLS is not measured)")
@@ -87,7 +87,7 @@ def connect(url: str, query: str, stamp: str) -> Client:
         answer += data
     if not answer.startswith(b"HTTP/1.1 101"):
         raise RuntimeError(f"{url} answered {answer.splitlines()[0].decode() if answer else 'nothing'}")
-    opened.sendall(masked({"type": "connection_init"}))
+    opened.sendall(masked({"type": "connection_init", "payload": json.loads(init)}))
     client = Client(opened, re.compile(rb'"%b":\s*"?(\d+)' % stamp.encode()))
     acknowledged = b""
     while b'"connection_ack"' not in acknowledged:
@@ -98,10 +98,10 @@ def connect(url: str, query: str, stamp: str) -> Client:
     return client
 
 
-def main(url: str, count: int, query: str, stamp: str) -> None:
+def main(url: str, count: int, query: str, stamp: str, init: str) -> None:
     """See the module."""
     selector = selectors.DefaultSelector()
-    clients = [connect(url, query, stamp) for _ in range(count)]
+    clients = [connect(url, query, stamp, init) for _ in range(count)]
     for client in clients:
         selector.register(client.socket, selectors.EVENT_READ, client)
     ready, final, until = False, set[bytes](), 0.0
@@ -135,6 +135,6 @@ def main(url: str, count: int, query: str, stamp: str) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])
+        main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
     except (OSError, RuntimeError) as error:
         sys.exit(str(error))

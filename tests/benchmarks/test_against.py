@@ -78,6 +78,7 @@ def test_what_makes_no_sense_is_told(capsys: pytest.CaptureFixture[str]) -> None
         (["--prepare"], "--prepare needs --writer"),
         (["ws://a", "--query", "a", "--query", "b"], "2 queries for 1 servers"),
         (["ws://a", "--table", "bench"], "expected TABLE:KEY:STAMP:VALUE"),
+        (["ws://a", "--init", "secret"], "found 'secret', expected JSON"),
     ):
         with pytest.raises(SystemExit):
             parse(["against", *arguments])
