@@ -14,7 +14,7 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +84,11 @@ class Writer:
         update = sql.SQL("UPDATE {} SET {} = %s, {} = %s WHERE {} = %s").format(
             table.name, sql.Identifier(table.value), sql.Identifier(table.stamp), sql.Identifier(table.key)
         )
+        self._connection.autocommit = at_once == 1
         began, made = time.monotonic(), 0
         while (now := time.monotonic()) < began + seconds:
-            with self._connection, self._connection.cursor() as cursor:
+            # Materialize takes no UPDATE between BEGIN and COMMIT
+            with nullcontext() if at_once == 1 else self._connection, self._connection.cursor() as cursor:
                 for _ in range(at_once):
                     key, stamp = self._keys[made % len(self._keys)], time.time_ns()
                     cursor.execute(update, (float(made), stamp, key))

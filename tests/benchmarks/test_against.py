@@ -61,6 +61,10 @@ async def test_two_servers_side_by_side(postgres: Database, tmp_path: Path) -> N
             assert found["messages"] == 3 * found["made"]
             assert found["behind"] == 0
             assert 0 < found["latencies"][0] <= found["latencies"][-1]
+        alone = await against(urls[0], "--writer", dsn(postgres), "--seconds", "0.2", "--rate", "100", "--json")
+        assert alone.returncode == 0, alone.stderr
+        (found,) = json.loads(alone.stdout)
+        assert 0 < found["made"] == found["changes"], "one change to a transaction"
         counted = await against(urls[0], "--seconds", "0.1")
         assert counted.returncode == 0, counted.stderr
         assert f"| {urls[0]} | 0 | 0 |" in counted.stdout
