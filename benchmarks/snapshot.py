@@ -33,7 +33,7 @@ async def snapshot(scale: float) -> list[Result]:
             results += found
             results.append(
                 Result(
-                    "  10 other clients meanwhile",
+                    f"  10 others, while {newcomers} {'comes' if newcomers == 1 else 'come'}",
                     p50=latency.percentile(0.5),
                     p99=latency.percentile(0.99),
                     goal=Goal("p99", at_most=20),
@@ -77,7 +77,7 @@ async def _arrive(service: FedService, rows: int, newcomers: int) -> list[Result
             limit=f"f-strings and plain sends: {limit:,.0f} rows/s",
             goal=Goal("rows_per_second", at_least=250_000),
         ),
-        Result("  first row after subscribing", milliseconds=seen.first_after, goal=Goal("milliseconds", at_most=100)),
+        Result(f"  first row of {who}", milliseconds=seen.first_after, goal=Goal("milliseconds", at_most=100)),
     ]
 
 

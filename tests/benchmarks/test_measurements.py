@@ -29,6 +29,7 @@ async def test_a_measurement_runs(name: str, tmp_path: Path) -> None:
     results = await MEASUREMENTS[name](TINY)
     assert results
     assert all(one.shown() for one in results)
+    assert len({one.name for one in results}) == len(results), "runs are compared by name"
     assert len(table(results).splitlines()) == len(results) + 2
     assert {point.figure for one in results for point in one.points} <= set(documentation.CHARTS)
     (tmp_path / "results.json").write_text(as_json(results))
