@@ -46,7 +46,7 @@ async def filters(scale: float) -> list[Result]:
         for count in COUNTS:
             if name == "_like" and count > ONE_BY_ONE:
                 continue
-            filters_of = max(10, int(count * scale)) if count > ONE_BY_ONE else count
+            filters_of = max(2 * ONE_BY_ONE, int(count * scale)) if count > ONE_BY_ONE else count
             one = _measure(name, where, filters_of, max(1, int(200 * scale)))
             one.points = (Point("filters", name, filters_of, one.cpu_per_message or 0.0),)
             found.append(one)
