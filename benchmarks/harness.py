@@ -1,48 +1,54 @@
-"""A real service whose rows come from the measurement itself, clients in another process, and what it cost."""
+"""A real service whose rows come from the measurement itself, and what it cost."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from actors.runtime import Dispatcher
+from benchmarks.clients import clients, sink
+from benchmarks.results import Goal, Point, Result
+from benchmarks.rows import QUERY, SCHEMA, row, shown
 from tycostream.app import MakeDriver, Service
 from tycostream.databases.driver import Ready
-from tycostream.model import Event, Position, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source
+from tycostream.model import (
+    Change,
+    Changes,
+    Event,
+    Position,
+    SnapshotComplete,
+    SnapshotRows,
+    SnapshotStarted,
+    Source,
+)
 from tycostream.serving import tune_collector
 from tycostream.settings import load_schema, load_settings
 
-SCHEMA = """
-sources:
-  trades:
-    primary_key: id
-    columns:
-      {id: Integer, account: BigInt, symbol: String, side: String, price: Float, quantity: Integer, made_at: BigInt,
-       note: String}
-"""
-QUERY = "subscription { trades { operation data { id account symbol side price quantity made_at note } fields } }"
-
-
-def row(number: int, price: float = 1.0, made_at: int = 0) -> Row:
-    """A row of 8 mixed columns."""
-    return (
-        str(number),
-        str(number * 7919),
-        f"SYM{number % 500}",
-        "buy",
-        repr(price),
-        str(number % 1000),
-        str(made_at),
-        "a note",
-    )
+__all__ = [
+    "QUERY",
+    "SCHEMA",
+    "FedService",
+    "Feed",
+    "Goal",
+    "Meter",
+    "Point",
+    "Result",
+    "allow_files",
+    "clients",
+    "cpu_seconds",
+    "paced",
+    "resident_mib",
+    "row",
+    "serving",
+    "settled",
+    "shown",
+    "sink",
+]
 
 
 class Feed:
@@ -62,6 +68,7 @@ class Feed:
             emit(SnapshotRows([row(number) for number in range(start, min(start + 2000, self._rows))]))
             await ready()
         emit(SnapshotComplete())
+        await settled()
         self.started.set()
         await asyncio.Event().wait()
 
@@ -89,8 +96,10 @@ async def serving(rows: int) -> AsyncIterator[FedService]:
             "GRAPHQL_PORT": "0",
             "GRAPHQL_HOST": "127.0.0.1",
             "SOURCE_START": "eager",
+            "PING_SECONDS": "0",  # so that clients with the same subscription read the same bytes
+            "OUTBOX_MAX_ROWS": "10000000",
+            "DRAIN_SECONDS": "0",
         }
-        environ |= {"OUTBOX_MAX_ROWS": "10000000"}
         service = FedService(load_settings(environ, Path(folder)), load_schema(file))
         service.feed = Feed(rows)
         await service.start()
@@ -102,83 +111,48 @@ async def serving(rows: int) -> AsyncIterator[FedService]:
             await service.stop()
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the clients saw. Times in seconds of the monotonic clock, latencies in milliseconds."""
-
-    first: float
-    last: float
-    last_payload: dict[str, Any]
-    latencies: list[float]
-
-    def percentile(self, share: float) -> float | None:
-        """The latency that this share of the rows stayed below."""
-        if not self.latencies:
-            return None
-        ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+async def settled() -> None:
+    """When every actor has handled what it was told, and has sent what that gave rise to."""
+    dispatcher = Dispatcher.current()
+    await asyncio.sleep(0)
+    while dispatcher._ready or dispatcher._scheduled:
+        await asyncio.sleep(0)
 
 
-class Clients:
-    """The process in which the clients read."""
-
-    def __init__(self, process: asyncio.subprocess.Process, messages: int) -> None:
-        self._process = process
-        self._messages = messages
-
-    async def seen(self) -> Seen:
-        """When every client has had all messages. A message lost is an error."""
-        assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 120)
-        found = json.loads(line)
-        if found["frames"] != [self._messages, self._messages]:
-            raise RuntimeError(f"messages were lost or doubled: {found['frames']}, not {self._messages}")
-        return Seen(found["first"] / 1e9, found["last"] / 1e9, json.loads(found["last_payload"]), found["latencies"])
+async def paced(
+    emit: Callable[[Changes], None], make: Callable[[int], Change], count: int, at_once: int, every: float
+) -> list[Change]:
+    """Emit so many changes, `at_once` of them to a transaction, one transaction each `every` seconds; returns them."""
+    began = time.monotonic()
+    all_changes: list[Change] = []
+    for made in range(0, count, at_once):
+        changes = [make(number) for number in range(made, made + at_once)]
+        emit(Changes(time.monotonic_ns(), changes))  # later than any before
+        all_changes += changes
+        await asyncio.sleep(max(0.0, began + (made / at_once + 1) * every - time.monotonic()))
+    return all_changes
 
 
-@asynccontextmanager
-async def clients(port: int, count: int, messages: int, query: str = QUERY) -> AsyncIterator[Clients]:
-    """So many subscribed clients, each of which expects so many messages."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.sink", str(port), str(count), str(messages), query,
-        stdout=asyncio.subprocess.PIPE, limit=1 << 24,
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        if (await process.stdout.readline()).strip() != b"ready":
-            raise RuntimeError("the clients could not connect")
-        yield Clients(process, messages)
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+def allow_files(count: int) -> None:
+    """Let this process, and those that it starts, have so many files open. Raises RuntimeError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise RuntimeError(f"{count:,} open files are needed, and the machine allows {hard:,} (ulimit -Hn)")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def cpu_seconds() -> float:
-    """What this process has used."""
+    """What this process has used, in user and system. (`process_time` has the kernel's ticks while a timer of the
+    profiler runs.)"""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
-def resident_mib() -> float:
-    """This process's memory."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident_mib(process: int | str = "self") -> float:
+    """A process's memory: this one's, or that of a number."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
-
-
-@dataclass(slots=True)
-class Result:
-    """A line of the table. `ratio` is the share of the limit measured beside it."""
-
-    name: str
-    rows_per_second: float | None = None
-    messages_per_second: float | None = None
-    cpu_per_message: float | None = None
-    p50: float | None = None
-    p99: float | None = None
-    resident: float | None = None
-    ratio: float | None = None
-    note: str = ""
 
 
 class Meter:

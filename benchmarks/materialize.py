@@ -1,14 +1,9 @@
-"""From a Materialize to the cache, beside psycopg2 alone that throws the rows away; and to a client.
-
-The database is the simulator of the tests in a process of its own; it has everything encoded before the clock starts.
-"""
+"""From a Materialize to the cache, beside psycopg2 alone that throws the rows away."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +14,8 @@ from typing import Any
 import psutil
 from psycopg2 import sql
 
-from benchmarks.harness import Meter, Result, clients, cpu_seconds, resident_mib
+from benchmarks.harness import Meter, Result, cpu_seconds, resident_mib
+from benchmarks.simulated import SCHEMA, Database, database
 from tycostream.app import Service
 from tycostream.databases.connection import opened
 from tycostream.databases.materialize.reading import FETCH
@@ -29,65 +25,15 @@ from tycostream.serving import tune_collector
 from tycostream.settings import load_schema, load_settings
 from tycostream.wiring import connection_parameters
 
-SCHEMA = """
-sources:
-  trades:
-    primary_key: id
-    columns:
-      {id: BigInt, symbol: String, side: String, price: Numeric, quantity: Integer, active: Boolean,
-       executed_at: Timestamp, note: String}
-"""
-QUERY = "subscription { trades { operation data { id symbol side price quantity active executed_at note } fields } }"
-
-
-class Database:
-    """The simulator's process."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.environ: dict[str, str] = {}
-
-    async def answer(self) -> dict[str, Any]:
-        """Its next line."""
-        assert self._process.stdout is not None
-        found: dict[str, Any] = json.loads(await asyncio.wait_for(self._process.stdout.readline(), 300))
-        return found
-
-    async def say(self, command: str) -> dict[str, Any]:
-        """One command, and its answer."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{command}\n".encode())
-        return await self.answer()
-
-
-@asynccontextmanager
-async def database(rows: int, per_timestamp: int) -> AsyncIterator[Database]:
-    """A running one with so many rows."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.materialize",
-        "--rows", str(rows), "--changes-per-batch", str(per_timestamp),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    found = Database(process)
-    try:
-        found.environ = {name: str(value) for name, value in (await found.answer()).items() if name != "port"}
-        yield found
-    finally:
-        process.kill()
-        await process.wait()
-
-
 HOW = {"loop": "", "process": ", read by a process"}
 
 
 async def ingest(scale: float) -> list[Result]:
-    """A snapshot of 300,000 rows of 8 columns, and as many changes, 100 to a timestamp, to the cache, and to a client;
-    read on the loop, and by a process."""
+    """A snapshot of 300,000 rows of 8 columns, and as many changes, 100 to a timestamp, to the cache; read on the loop,
+    and by a process."""
     results = []
     for reader in HOW:
         results += await _to_the_cache(int(300_000 * scale), reader)
-    for reader in HOW:
-        results.append(await _to_a_client(int(300_000 * scale), reader))
     return results
 
 
@@ -114,48 +60,30 @@ async def _to_the_cache(rows: int, reader: str) -> list[Result]:
         async with _serving(source, reader) as service:
             await _until(lambda: service.status().sources[0].state == "LIVE")
             name = f"Materialize: snapshot of {rows:,} rows to the cache{HOW[reader]}"
-            snapshot = _result(name, rows, meter, await _reader_seconds(service))
-            prepared = await source.say(f"prepare {rows}")
-            meter, before = Meter(), await _reader_seconds(service)
+            snapshot = _result(name, rows, meter, await reader_seconds(service))
+            last = await source.prepare(rows)
+            meter, before = Meter(), await reader_seconds(service)
             await source.say("go")
-            while await _timestamp(service) < prepared["timestamp"]:
+            while await _timestamp(service) < last:
                 await asyncio.sleep(0.002)
             name = f"Materialize: {rows:,} changes to the cache, 100 a timestamp{HOW[reader]}"
-            changes = _result(name, rows, meter, await _reader_seconds(service) - before)
+            changes = _result(name, rows, meter, await reader_seconds(service) - before)
             async with opened(connection_parameters(service.settings)) as connection:
                 limit = await _read(connection, service.catalog.sources["trades"], rows)
     for one in (snapshot, changes):
         assert one.cpu_per_message is not None
         one.ratio = limit / one.cpu_per_message
-        one.note = f"psycopg2 alone: {limit:.2f} µs each{one.note}"
+        one.limit = f"psycopg2 alone: {limit:.2f} µs each"
     return [snapshot, changes]
 
 
-async def _to_a_client(rows: int, reader: str) -> Result:
-    held = 10_000
-    async with database(held, 100) as source, _serving(source, reader) as service:
-        await _until(lambda: service.status().sources[0].state == "LIVE")
-        async with clients(service.port, 1, held + rows, QUERY) as client:
-            await asyncio.sleep(0.5)
-            await source.say(f"prepare {rows}")
-            meter, before = Meter(), await _reader_seconds(service)
-            await source.say("go")
-            seen = await client.seen()
-            result = _result(
-                f"Materialize: {rows:,} changes to one client{HOW[reader]}",
-                rows, meter, await _reader_seconds(service) - before, seen.last - meter.began,
-            )  # fmt: skip
-    result.note = result.note.removeprefix("; ")
-    return result
-
-
-def _result(name: str, rows: int, meter: Meter, read: float, took: float | None = None) -> Result:
-    took = time.monotonic() - meter.began if took is None else took
-    note = f"; the reader process: {read / rows * 1e6:.2f} µs each" if read else ""
+def _result(name: str, rows: int, meter: Meter, read: float) -> Result:
+    took = time.monotonic() - meter.began
+    note = f"the reader process: {read / rows * 1e6:.2f} µs each" if read else ""
     return Result(name, rows / took, cpu_per_message=meter.cpu_per(rows), resident=resident_mib(), note=note)
 
 
-async def _reader_seconds(service: Service) -> float:
+async def reader_seconds(service: Service) -> float:
     """CPU seconds of the reader process, its start included; 0 where there is none."""
     (source,) = await service.actors("source")
     pid = source["details"]["reader_pid"]

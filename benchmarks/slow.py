@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import os
 import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from benchmarks.frames import masked, subscribe, unframed, upgrade
 from benchmarks.harness import FedService, Meter, Result, clients, resident_mib, row, serving
 from tycostream.model import Changes
 
@@ -48,12 +47,14 @@ class SlowReader:
         """Take up to so many bytes; returns whether the connection is still there."""
         data = await self._loop.sock_recv(self._socket, size)
         self._rest += data
-        while (frame := self._frame()) is not None:
-            opcode, payload = frame
+        end = 0
+        for opcode, payload, at in unframed(self._rest):
+            end = at
             if opcode == 1:
                 self._hear(json.loads(payload))
             elif opcode == 8:
                 self.closed = int.from_bytes(payload[:2], "big"), payload[2:].decode()
+        self._rest = self._rest[end:]
         return bool(data) and self.closed is None
 
     async def trickle(self, bytes_a_second: int) -> None:
@@ -67,20 +68,6 @@ class SlowReader:
             while self.prices != prices:
                 if not await self.read(1 << 20):
                     raise RuntimeError(f"the connection was closed: {self.closed}")
-
-    def _frame(self) -> tuple[int, bytes] | None:
-        data = self._rest
-        if len(data) < 10:
-            return None
-        length, start = data[1], 2
-        if length == 126:
-            length, start = int.from_bytes(data[2:4], "big"), 4
-        elif length == 127:
-            length, start = int.from_bytes(data[2:10], "big"), 10
-        if len(data) < start + length:
-            return None
-        self._rest = data[start + length :]
-        return data[0] & 15, data[start : start + length]
 
     def _hear(self, message: dict[str, Any]) -> None:
         if message["type"] != "next":
@@ -103,20 +90,11 @@ async def slow_reader(port: int, text: str) -> AsyncIterator[SlowReader]:
     loop = asyncio.get_running_loop()
     try:
         await loop.sock_connect(opened, ("127.0.0.1", port))
-        key = base64.b64encode(os.urandom(16)).decode()
-        upgrade = (
-            "GET /graphql HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
-        )
-        await loop.sock_sendall(opened, upgrade.encode())
+        await loop.sock_sendall(opened, upgrade("localhost", "/graphql"))
         answer = b""
         while not answer.endswith(b"\r\n\r\n"):
             answer += await loop.sock_recv(opened, 1)
-        for message in ({"type": "connection_init"}, {"id": "1", "type": "subscribe", "payload": {"query": text}}):
-            payload = json.dumps(message).encode()
-            length = bytes((len(payload) | 0x80,)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
-            await loop.sock_sendall(opened, b"\x81" + length + b"\0\0\0\0" + payload)
+        await loop.sock_sendall(opened, masked({"type": "connection_init"}) + subscribe("1", text))
         reader = SlowReader(opened)
         while not reader.updates:
             await reader.read(256)

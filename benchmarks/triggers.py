@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from benchmarks.harness import SCHEMA, FedService, Meter, Result, clients, resident_mib, row, serving
+from benchmarks.harness import SCHEMA, FedService, Goal, Meter, Result, clients, resident_mib, row, serving
 from tycostream.filters import parse_filter
 from tycostream.model import Changes, Source
 from tycostream.settings.schema_file import parse_schema
@@ -25,7 +25,12 @@ async def triggers(scale: float) -> list[Result]:
     """Changes that cross no threshold of 10 and of 10,000; then a subscriber's latency beside 1,000 triggers, one of
     which fires or clears with each change, on a receiver that takes half a second for each call."""
     source = parse_schema("schema.yaml", SCHEMA).sources["trades"]
-    results = [_crossing_none(source, count, int(200_000 * scale)) for count in (10, 10_000)]
+    few, many = (_crossing_none(source, count, int(200_000 * scale)) for count in (10, 10_000))
+    assert few.cpu_per_message is not None
+    assert many.cpu_per_message is not None
+    many.limit, many.ratio = f"10 triggers: {few.cpu_per_message:.2f} µs", few.cpu_per_message / many.cpu_per_message
+    many.goal = Goal("ratio", at_least=0.5)
+    results = [few, many]
     return [*results, *[await _beside_slow_webhooks(count, int(4000 * scale)) for count in (0, 1000)]]
 
 

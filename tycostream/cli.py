@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code: 0 fine, 1 failed, 2 the configuration has to be mended."""
     parser = make_parser()
     parsed = parser.parse_args(arguments)
-    if parsed.reload and parsed.run is not _serve:
-        parser.error("--reload is for serving: it stands without a command")
+    for option in ("reload", "profile"):
+        if getattr(parsed, option) and parsed.run is not _serve:
+            parser.error(f"--{option} is for serving: it stands without a command")
     try:
         code: int = parsed.run(parsed)
         sys.stdout.flush()
@@ -67,6 +69,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--reload",
         action="store_true",
         help="serve a changed schema file without a restart, and start again when tycostream's own code has changed",
+    )
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="sample what the loop does, and write a flame graph (SVG) at the end and whenever SIGUSR2 comes",
     )
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -197,11 +205,18 @@ def _add_demo(commands: Any) -> None:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from tycostream.profiling import profiled
     from tycostream.reload.restart import start_again
     from tycostream.serving import RESTART, serve
 
     settings, catalog = _configuration()
-    code = asyncio.run(serve(settings, catalog, reload=arguments.reload))
+    with ExitStack() as stack:
+        if arguments.profile is not None:
+            try:
+                stack.enter_context(profiled(arguments.profile))
+            except OSError as error:
+                return _refuse([Problem("--profile", f"{arguments.profile} can't be written: {error.strerror}")])
+        code = asyncio.run(serve(settings, catalog, reload=arguments.reload))
     if code == RESTART:
         start_again()
     return code
