@@ -79,7 +79,7 @@ async def test_what_does_not_fit_waits_and_arrives_in_order() -> None:
             frames = bytes([number]) * (3000 if number % 3 else 300_000)
             ends.transport.send(frames)
             sent += frames
-        ends.stream.write(b"a pong by Tornado")
+        ends.transport.wait_for(ends.stream.write(b"a pong by Tornado"))
         ends.transport.send(b"last")
         sent += b"a pong by Tornado" + b"last"
         assert 0 < ends.transport.pending < len(sent)
@@ -95,7 +95,7 @@ async def test_what_does_not_fit_waits_and_arrives_in_order() -> None:
 
 async def test_nothing_overtakes_what_tornado_has_queued() -> None:
     async with pair() as ends:
-        ends.stream.write(BLOCK * 4)
+        ends.transport.wait_for(ends.stream.write(BLOCK * 4))
         assert ends.stream.writing()
         ends.transport.send(b"behind")
         assert ends.transport.pending == 6
@@ -104,7 +104,7 @@ async def test_nothing_overtakes_what_tornado_has_queued() -> None:
 
 async def test_nothing_overtakes_what_tornado_has_queued_when_the_kernel_has_room_again() -> None:
     async with pair() as ends:
-        ends.stream.write(BLOCK * 4)
+        ends.transport.wait_for(ends.stream.write(BLOCK * 4))
         received = bytearray()
         while len(received) < len(BLOCK):  # the loop has no turn: the stream goes on waiting
             with contextlib.suppress(BlockingIOError):

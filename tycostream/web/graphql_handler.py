@@ -153,6 +153,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         connection = self.ws_connection
         assert isinstance(connection, PatientProtocol)
         self._transport = SocketTransport(connection.stream, self._shut, connection.progressed)
+        connection.written = self._transport.wait_for
         agent = self.request.headers.get("User-Agent")
         info = ConnectionInfo(self._address, self._protocol, agent)
         self._forget_request()

@@ -7,6 +7,7 @@ Tornado's own (pings, pongs, the closing handshake), which go through the stream
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,22 @@ class Transport(Protocol):
 
 
 class SocketTransport:
-    """A Transport over the stream of a Tornado WebSocket. `on_drained` is called when `pending` is back at 0."""
+    """A Transport over the stream of a Tornado WebSocket. `on_drained` is called when `pending` is back at 0.
+
+    It has to know whenever the stream writes: what else is handed to the stream is told with `wait_for`.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_close",
+        "_closing",
+        "_progressed",
+        "_socket",
+        "_stream",
+        "bytes_sent",
+        "on_drained",
+        "pending",
+    )
 
     def __init__(self, stream: IOStream, close: Callable[[int, str], None], progressed: Callable[[], None]) -> None:
         """`close` starts the closing handshake; `progressed` is called when the kernel has taken what had waited."""
@@ -57,12 +73,15 @@ class SocketTransport:
         self._close = close
         self._progressed = progressed
         self._closing = False
+        self._blocked = 0  # how much forbids a direct send: writes of the stream that are not done, and closing
         self.bytes_sent = 0
         self.pending = 0
         self.on_drained: Callable[[], None] = lambda: None
         stream.set_nodelay(True)
         if hasattr(socket, "TCP_NOTSENT_LOWAT") and self._socket.family in (socket.AF_INET, socket.AF_INET6):
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        if stream.writing():
+            self.wait_for(stream.write(b""))
 
     def send(self, frames: bytes) -> None:
         """Send complete frames. On a socket that is closing or gone it does nothing: its end is told elsewhere."""
@@ -72,30 +91,39 @@ class SocketTransport:
 
     def try_send(self, frames: bytes) -> bool:
         """See `Transport`. What the kernel takes only in part waits to be sent as a whole."""
-        stream = self._stream
-        if self._closing or stream.writing():
+        if self._blocked:
             return False
         try:
             sent = self._socket.send(frames)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            stream.close()
+            self._stream.close()
             return False
         self.bytes_sent += len(frames)
         if sent != len(frames):
             self._queue(memoryview(frames)[sent:])
         return True
 
+    def wait_for(self, written: asyncio.Future[None]) -> None:
+        """The stream has been handed something by others: until it is written nothing goes past it."""
+        self._blocked += 1
+        written.add_done_callback(self._unblock)
+
     def close(self, code: int, reason: str) -> None:
         """Start the closing handshake behind what is pending."""
         if not self._closing:
-            self._closing = True
+            self.abandon()
             self._close(code, reason)
 
     def abandon(self) -> None:
         """Send no more: somebody else closes the socket."""
-        self._closing = True
+        if not self._closing:
+            self._closing = True
+            self._blocked += 1
+
+    def _unblock(self, _written: object) -> None:
+        self._blocked -= 1
 
     def _queue(self, rest: bytes | memoryview) -> None:
         size = len(rest)
@@ -105,9 +133,11 @@ class SocketTransport:
             self._stream.close()
             return
         self.pending += size
+        self._blocked += 1
 
         def taken(_written: object) -> None:
             self.pending -= size
+            self._blocked -= 1
             if not self._stream.closed():
                 self._progressed()
                 if not self.pending:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tornado.iostream import StreamClosedError
@@ -40,12 +41,20 @@ class PatientProtocol(WebSocketProtocol13):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._reader: asyncio.Task[None] | None = None
+        self.written: Callable[[asyncio.Future[None]], None] | None = None
+        """Told of frames that are written here while what comes later may go another way."""
         self._reading: asyncio.Task[Any] | None = None  # while a frame is on its way in: the task that reads it
         self._lingering: asyncio.Task[None] | None = None
 
     def progressed(self) -> None:
         """The client takes what it is sent."""
         self._received_pong = True
+
+    def _write_frame(self, *args: Any, **kwargs: Any) -> asyncio.Future[None]:
+        written = super()._write_frame(*args, **kwargs)
+        if self.written is not None and not written.done():
+            self.written(written)
+        return written
 
     async def _receive_frame_loop(self) -> None:
         self._reader = asyncio.create_task(self._read_frames())
