@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from tycostream.model import Changes, Event, SnapshotRows
 
 INTAKE_ROWS = 20_000
-"""Rows that may wait in the source's inbox before the driver is asked to wait."""
+"""Rows that may wait for the source before the driver is asked to wait."""
+
+
+TURN_EVENTS = 256
+TURN_ROWS = 2000
+"""What a source takes of its driver's events before others have their turn."""
 
 
 class Intake:
-    """One run of a driver. `send` hands an event to the source's inbox."""
+    """One run of a driver. `wake` is called when there are events for the source to take, and it does not know that."""
 
-    def __init__(self, send: Callable[[Event], None]) -> None:
-        self._send = send
+    def __init__(self, wake: Callable[[], object]) -> None:
+        self._wake = wake
+        self._events: deque[Event] = deque()
+        self._awake = False
+        self._left_events, self._left_rows = TURN_EVENTS, TURN_ROWS
         self._rows = 0
         self._caught_up = asyncio.Event()
         self._caught_up.set()
@@ -25,7 +34,32 @@ class Intake:
         self._rows += _size(event)
         if self._rows > INTAKE_ROWS:
             self._caught_up.clear()
-        self._send(event)
+        self._events.append(event)
+        if not self._awake:
+            self._awake = True
+            self._wake()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are events to take."""
+        return bool(self._events)
+
+    def next(self) -> Event | None:
+        """The next event; None where there is none, or a turn's worth has been taken. Then it is time for `rest`."""
+        if not self._events or self._left_events <= 0 or self._left_rows <= 0:
+            return None
+        event = self._events.popleft()
+        self._left_events -= 1
+        self._left_rows -= _size(event)
+        return event
+
+    def rest(self) -> None:
+        """The source has had its turn: it is woken again for what is left."""
+        self._left_events, self._left_rows = TURN_EVENTS, TURN_ROWS
+        if self._events:
+            self._wake()
+        else:
+            self._awake = False
 
     async def ready(self) -> None:
         """Wait until the source has handled most of what it was handed."""

@@ -30,7 +30,7 @@ from actors.source_messages import (
     Delivered,
     Detach,
     DriverFailed,
-    DriverReported,
+    EventsWait,
     ExplainFilter,
     GiveUp,
     LingerOver,
@@ -344,11 +344,18 @@ class SourceActor(LoopActor):
 
     # What the driver reports
 
-    @handles(DriverReported)
-    def _on_driver_reported(self, message: DriverReported) -> Coroutine[Any, Any, None] | None:
-        event = message.event
-        if message.run != self._run:
+    @handles(EventsWait)
+    def _on_events_wait(self, message: EventsWait) -> Coroutine[Any, Any, None] | None:
+        intake = self._intake
+        if message.run != self._run or intake is None:
             return None
+        while (event := intake.next()) is not None:
+            if (work := self._on_event(event)) is not None:
+                return _finish(work, intake)
+        intake.rest()
+        return None
+
+    def _on_event(self, event: Event) -> Coroutine[Any, Any, None] | None:
         if isinstance(event, Changes):
             return self._on_changes(event)
         if isinstance(event, SnapshotComplete):
@@ -507,14 +514,11 @@ class SourceActor(LoopActor):
         self._run += 1
         self._reload = None
         self._note = None
-        self._intake = Intake(partial(self._report, self._run))
+        self._intake = Intake(partial(tell, self.actor_ref, EventsWait(self._run)))
         if self._cache.timestamp is None and self._state is not State.FAILED:
             self._set_state(State.CONNECTING, self._reason)
         resume = None if self._state is State.FAILED else self._memory.position
         self._driver = self.spawn(self._drive(self._run, self._make_driver(self.source), self._intake, resume))
-
-    def _report(self, run: int, event: Event) -> None:
-        tell(self.actor_ref, DriverReported(run, event))
 
     async def _drive(self, run: int, driver: Driver, intake: Intake, resume: Position | None) -> None:
         try:
@@ -540,6 +544,9 @@ class SourceActor(LoopActor):
     @handles(DriverFailed)
     def _on_driver_failed(self, message: DriverFailed) -> None:
         if message.run != self._run:
+            return
+        if self._intake is not None and self._intake.waiting:
+            tell(self.actor_ref, message)  # what it reported before comes first
             return
         error = message.error
         self._stop_driver()
@@ -627,6 +634,12 @@ class SourceActor(LoopActor):
             "waiting": len(self._waiting),
             **self._memory.details(),
         }
+
+
+async def _finish(work: Coroutine[Any, Any, None], intake: Intake) -> None:
+    """Handle the rest of an event that takes several turns of the loop, and then go on."""
+    await work
+    intake.rest()
 
 
 def _describe(error: Exception) -> str:

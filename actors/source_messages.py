@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql.errors import UNAVAILABLE
-from tycostream.model import Event, Key, Row, Source
+from tycostream.model import Key, Row, Source
 from tycostream.status import STATUS, Lag, SourceState
 from tycostream.triggers.watches import Watch
 from tycostream.views import Addressed, Beginning, Derivation, Subscription
@@ -108,11 +108,10 @@ class GiveUp:
 
 
 @dataclass(frozen=True, slots=True)
-class DriverReported:
-    """An event of the driver's run number `run`."""
+class EventsWait:
+    """The driver's run number `run` has reported events, which wait in its intake."""
 
     run: int
-    event: Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from actors.attempts import CIRCUIT_FAILURES, Attempts
-from actors.source_messages import Attach, Delivered, Detach, DriverReported, ReadRows
+from actors.source_messages import Attach, Delivered, Detach, ReadRows
 from tests.actors.support import Listener, World, until, world
 from tests.views.support import every_row, subscription
 from tycostream.databases.driver import DatabaseError
@@ -106,12 +106,13 @@ async def test_a_crash_refuses_those_who_did_not_choose_to_wait_and_keeps_the_ot
 async def test_a_source_that_crashed_while_nobody_followed_is_live_again() -> None:
     async with world() as made:
         one, listener = attach(made, None)
-        (await made.run(1)).snapshot(1, A)
+        driver = await made.run(1)
+        driver.snapshot(1, A)
         await until(lambda: listener.clients)
         made.source.tell(Detach(one))
         first = made.source
-        made.source.tell(DriverReported(1, SnapshotStarted(2)))
-        made.source.tell(DriverReported(1, SnapshotRows(None)))  # type: ignore[arg-type]
+        driver.emit(SnapshotStarted(2))
+        driver.emit(SnapshotRows([None]))  # type: ignore[list-item]
         await until(lambda: not first.is_alive())
         (await made.run(2)).snapshot(3, A)
         await until(lambda: made.state == "LIVE")

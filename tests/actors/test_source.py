@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from actors import intake
 from actors.runtime import stop_actor
 from actors.source import SourceActor
 from actors.source_messages import Attach, Attached, Delivered, Detach, ReadRows, SourceUnavailableError
@@ -317,3 +318,26 @@ async def test_a_question_that_waits_too_long_is_answered_with_the_reason() -> N
             SourceUnavailableError, match=r"no rows yet \(waiting for an open transaction to end\); ask"
         ):
             await question
+
+
+async def test_all_that_a_driver_reported_comes_before_its_failure_and_others_have_their_turn_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "TURN_EVENTS", 1)
+    count = 5000
+    async with world() as made:
+        listener, _ = await attached(made)
+        driver = await made.run(1)
+        driver.snapshot(1, A)
+        await until(lambda: listener.clients)
+        for timestamp in range(2, count + 2):
+            driver.change(timestamp, (str(timestamp), (str(timestamp), "X", "1")))
+        ref, late = made.listener()
+        made.source.tell(Attach(subscription("2", connection=ref)))
+        driver.fail(DatabaseError("gone"))
+        await until(lambda: made.state == "STALE")
+        assert made.memory.cache.timestamp == count + 1
+        await until(lambda: rows_of(listener) == rows_of(late) == made.memory.cache.rows)
+        first = next(tell for tell in late.tells if isinstance(tell, Attached))
+        assert late.tells.index(first) == 0
+        assert len(late.tells) > 1, "it was served before all events were handled"

@@ -18,9 +18,8 @@ import pytest
 from pykka import ActorRef
 
 import tycostream
-from actors.runtime import loop_actor, stop_actor, tell
+from actors.runtime import loop_actor, stop_actor
 from actors.source import SourceActor
-from actors.source_messages import DriverReported
 from tests.end_to_end.test_process import Process, running
 from tests.end_to_end.test_queries import http
 from tests.support.client import ClientSubscription, GraphQLClient, connected
@@ -333,7 +332,8 @@ async def test_what_crossed_in_the_last_turn_of_a_source_is_told_by_the_next(
         actor = loop_actor(ref)
         if isinstance(actor, SourceActor):  # it hears both in one turn, and so does not come to tell of the first
             change = Changes((actor._cache.timestamp or 0) + 1, [("1", ("1", "buy", "1"))])
-            tell(ref, DriverReported(actor._run, change))
+            assert actor._intake is not None
+            actor._intake.emit(change)
             heard_change.append(ref)
         await stop_actor(ref)
 
