@@ -123,7 +123,7 @@ async def test_what_stalls_passes_later_and_new_connections_stall_too() -> None:
 
 
 async def test_one_way_stalls_and_the_other_passes() -> None:
-    async with echo() as (server, proxy), client(proxy) as (reader, writer):
+    async with echo() as (_, proxy), client(proxy) as (reader, writer):
         proxy.stall(Way.TO_CLIENT)
         writer.write(b"1")
         await proxy.until(lambda: proxy.passed[Way.TO_SERVER] == 1)

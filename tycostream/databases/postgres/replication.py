@@ -37,6 +37,9 @@ STATUS_SECONDS = 5.0
 """How often the connection is looked at when nothing comes, so that the server hears from us before it gives us up
 (wal_sender_timeout, 60 s by default)."""
 
+QUIET_SHARE = 0.25
+"""After this share of the silence that is borne, the server is asked for a sign of life."""
+
 NAME = re.compile(r"^tycostream_([0-9a-f]{12})$")
 
 
@@ -139,6 +142,7 @@ class ReplicationStream:
         self._transaction: dict[Follower, list[tuple[WireRelation, RowMessage]]] = {}
         self._paused: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._heard = time.monotonic()
         self._xid = 0
         self.lsn = 0
         self.transactions = 0
@@ -206,19 +210,22 @@ class ReplicationStream:
         )
 
     async def read(self) -> None:
-        """Read and hand on until the stream ends. Raises DatabaseError."""
+        """Read and hand on until the stream ends. Raises DatabaseError, also when the server has been silent for too
+        long though it was asked for a sign of life."""
         assert self._replication is not None
         loop = asyncio.get_running_loop()
         descriptor = self._replication.raw.fileno()
-        loop.add_reader(descriptor, self._drain)
+        quiet = self._parameters.silence * QUIET_SHARE
+        loop.add_reader(descriptor, self._hear)
         try:
-            self._drain()
+            self._hear()
             while True:
-                done, _ = await asyncio.wait({self._ended}, timeout=STATUS_SECONDS)
+                done, _ = await asyncio.wait({self._ended}, timeout=min(STATUS_SECONDS, quiet or STATUS_SECONDS))
                 if done:
                     return self._ended.result()
                 if self._paused is None:
                     self._drain()
+                    self._listen(quiet)
         finally:
             loop.remove_reader(descriptor)
             if self._paused is not None:
@@ -241,6 +248,30 @@ class ReplicationStream:
                     admin.close()
 
     # Reading
+
+    def _hear(self) -> None:
+        """There is something to read."""
+        self._heard = time.monotonic()
+        self._drain()
+
+    def _listen(self, quiet: float) -> None:
+        """Ask the server whether it is there when it has said nothing for these seconds (it answers with a keepalive:
+        PostgreSQL documentation, "Streaming Replication Protocol", standby status update), and give it up after all."""
+        silent = time.monotonic() - self._heard
+        if not quiet or silent < quiet or self._ended.done():
+            return
+        if silent >= self._parameters.silence:
+            self._end(
+                DatabaseError(
+                    f"the replication stream has been silent for {self._parameters.silence:g} s",
+                    hint="does the database run? DATABASE_SILENCE_SECONDS is the limit",
+                )
+            )
+            return
+        try:
+            self._cursor.send_feedback(reply=True)
+        except psycopg2.Error as error:
+            self._end(translate(error, self._parameters))
 
     def _drain(self) -> None:
         """Read what is there, up to a tick's worth."""
@@ -275,8 +306,8 @@ class ReplicationStream:
             for follower in list(followers):
                 await follower.ready()
         self._paused = None
-        loop.add_reader(descriptor, self._drain)
-        self._drain()  # libpq may hold more than the socket announces
+        loop.add_reader(descriptor, self._hear)
+        self._hear()  # libpq may hold more than the socket announces
 
     def _end(self, error: Exception) -> None:
         if not self._ended.done():

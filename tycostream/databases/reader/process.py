@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from tycostream.databases.connection import (
     CONNECT_SECONDS,
     ConnectionParameters,
+    NoAnswerError,
     cant_connect,
     explain,
     keywords,
-    no_answer,
 )
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.reader import child
@@ -42,7 +42,7 @@ class ReaderProcess:
             async with asyncio.timeout(CONNECT_SECONDS + START_SECONDS):
                 kind, content = await self._frame()
         except TimeoutError:
-            raise no_answer(parameters, CONNECT_SECONDS) from None
+            raise NoAnswerError(parameters, CONNECT_SECONDS) from None
         if kind != child.CONNECTED:
             raise cant_connect(_failure(content, parameters), parameters)
 
