@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pykka.messages import ProxyCall
 from tornado.httpclient import HTTPError
 from tornado.websocket import WebSocketError
 
-from actors.runtime import tell
+from tests.actors.support import crash
 from tests.end_to_end.test_any_history import SCHEMA, TABLES, Wish, answer
 from tests.end_to_end.test_resuming import Follower
 from tests.support.client import ClientSubscription, GraphQLClient, connected
@@ -84,8 +83,7 @@ class Scene:
     def crash(self, kind: str, name: str) -> bool:
         """Send an actor a message that it chokes on; whether there is one."""
         found = self.service._directory.get((kind, name))
-        # pykka looks for the attribute within the actor
-        return found is not None and tell(found, ProxyCall(attr_path=("no", "such", "attribute"), args=(), kwargs={}))
+        return found is not None and crash(found)
 
     async def subscriptions(self) -> dict[str, int]:
         """How many subscriptions each source knows, and how many each connection's actor does, as the debug page shows."""
@@ -156,7 +154,7 @@ class Returning(Follower):
 
     def __init__(self, port: int, wish: tuple[str, str, str, dict[str, Any] | None, str], arguments: str = "") -> None:
         super().__init__(*wish)
-        self.arguments = arguments
+        self.arguments = f"{arguments}, on_unavailable: WAIT"
         self.visits = 0
         self.resets = 0
         """How often it was told to forget what it knew."""
