@@ -87,9 +87,9 @@ class Scene:
 
     async def subscriptions(self) -> dict[str, int]:
         """How many subscriptions each source knows, and how many each connection's actor does, as the debug page shows."""
-        known = {one["name"]: one["details"]["subscriptions"] for one in await self.service.actors("source")}
+        known = {one["name"]: one["details"].get("subscriptions", -1) for one in await self.service.actors("source")}
         for number, one in enumerate(await self.service.actors("connection")):
-            known[f"connection {number}"] = len(one["details"]["subscriptions"])
+            known[f"connection {number}"] = len(one["details"].get("subscriptions", ()))
         return known
 
     async def until_subscriptions(self, expected: dict[str, int]) -> None:

@@ -60,6 +60,7 @@ class Link:
         self._server: socket.socket | None = None
         self._reset = False
         self.task = asyncio.ensure_future(self._live())
+        self.task.add_done_callback(self._close)  # also where it was cut before it began
 
     def cut(self, *, reset: bool = False) -> None:
         """End it, towards both sides: with a FIN, or with an RST."""
@@ -78,11 +79,8 @@ class Link:
             pass
         except* _CutHereError:
             self._proxy.cuts += 1
-        finally:
-            self._close()
-            self._proxy.forget(self)
 
-    def _close(self) -> None:
+    def _close(self, _ended: object) -> None:
         for end in (self._client, self._server):
             if end is None:
                 continue
@@ -92,6 +90,7 @@ class Link:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
             end.close()
+        self._proxy.forget(self)
 
     async def _pump(self, way: Way, source: socket.socket, sink: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -34,6 +34,9 @@ synchronous_commit = off
 full_page_writes = off
 """
 
+DURABLE = SETTINGS.replace("synchronous_commit = off", "synchronous_commit = on")
+"""A server whose process may be killed: what it has committed is there when it is started again."""
+
 
 class Postgres:
     """A server in a temporary folder that listens on a Unix socket."""
