@@ -113,7 +113,7 @@ async def test_a_database_that_refuses_for_a_while_is_tried_again(database: AnyD
         await write(s, 0)
         wishes = [await follow(client, source) for source in ("accounts", "totals")]
         await settle(client, s.database, *wishes)
-        await s.to_database.refuse()
+        s.to_database.refuse()
         s.to_database.cut(reset=True)
         await asyncio.gather(*(s.state(wish.source, "STALE") for wish in wishes))
         for number in range(1, 4):

@@ -140,20 +140,22 @@ class FaultProxy:
         self.conditions = {way: Condition() for way in Way}
         self._cut_new: list[tuple[int, Way, bool]] = []
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
+        self._accepting = False
         self._waiters: list[asyncio.Future[None]] = []
 
     # Life
 
     def accept(self) -> None:
         """Listen."""
-        if self._accepting is not None:
+        if self._accepting:
             return
+        self._accepting = True
         if self._listener is None:
             self._listener = self._bound()
         self._listener.listen(100)
         self.port = self._listener.getsockname()[1]
-        self._accepting = asyncio.ensure_future(self._accept(self._listener))
+        # sock_accept of the loop loses a connection when it is cancelled at the wrong moment
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
     def _bound(self) -> socket.socket:
         listener = socket.socket()
@@ -163,37 +165,41 @@ class FaultProxy:
         listener.bind((HOST, self.port))
         return listener
 
-    async def refuse(self) -> None:
+    def refuse(self) -> None:
         """New connections are refused; those that are there stay. The port stays ours: it is bound, and nobody listens."""
-        if self._accepting is None:
-            return
-        await _cancelled(self._accepting)
+        if self._accepting:
+            self._close()
+            self._listener = self._bound()
+
+    def _close(self) -> None:
         assert self._listener is not None
+        if self._accepting:
+            self._accepting = False
+            asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
-        self._accepting = None
-        self._listener = self._bound()
 
     async def stop(self) -> None:
         """The end, for all."""
-        if self._accepting is not None:
-            await _cancelled(self._accepting)
-        if self._listener is not None:
-            self._listener.close()
-        await _cancelled(*(link.task for link in self.links))
+        self._close()
+        tasks = [link.task for link in self.links]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            client, _ = await loop.sock_accept(listener)
-            client.setblocking(False)
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-            link = Link(self, client)
-            for count, way, reset in self._cut_new:
-                link.cut_after(count, way, reset=reset)
-            self.links.append(link)
-            self.accepted += 1
-            self.notify()
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        link = Link(self, client)
+        for count, way, reset in self._cut_new:
+            link.cut_after(count, way, reset=reset)
+        self.links.append(link)
+        self.accepted += 1
+        self.notify()
 
     def forget(self, link: Link) -> None:
         """A link has ended."""
@@ -270,12 +276,6 @@ async def _connect(target: Target) -> socket.socket:
         opened.close()
         raise
     return opened
-
-
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -151,7 +151,7 @@ async def test_a_slow_connection_takes_its_time_and_pushes_back() -> None:
 async def test_it_refuses_and_accepts_again_on_the_same_port() -> None:
     async with echo() as (_, proxy), client(proxy) as (reader, writer):
         port = proxy.port
-        await proxy.refuse()
+        proxy.refuse()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(HOST, port)
         writer.write(b"1")
@@ -165,6 +165,6 @@ async def test_it_refuses_and_accepts_again_on_the_same_port() -> None:
 
 async def test_a_server_that_is_not_there_is_a_connection_that_ends() -> None:
     async with echo() as (_, proxy):
-        await proxy.refuse()
+        proxy.refuse()
         async with proxying((HOST, proxy.port)) as nowhere, client(nowhere) as (reader, _):
             assert await asyncio.wait_for(reader.read(), 10) == b""
