@@ -149,10 +149,13 @@ def whole(clock: ClientSubscription) -> bool:
     return all(len(state) < 3 or len({row["tick"] for row in state.values()}) == 1 for _, state in clock.states)
 
 
+AWish = tuple[str, str, str, dict[str, Any] | None, str]
+
+
 class Returning(Follower):
     """A client of its own that comes back with its cursor whenever its socket is gone, until it is told to leave."""
 
-    def __init__(self, port: int, wish: tuple[str, str, str, dict[str, Any] | None, str], arguments: str = "") -> None:
+    def __init__(self, port: int, wish: AWish, arguments: str = "") -> None:
         super().__init__(*wish)
         self.arguments = f"{arguments}, on_unavailable: WAIT"
         self.visits = 0
@@ -216,3 +219,14 @@ class Returning(Follower):
         """The end."""
         self._leaving.set()
         await asyncio.wait_for(self._living, WAIT_SECONDS)
+
+
+@asynccontextmanager
+async def returning(port: int, *wishes: AWish) -> AsyncIterator[list[Returning]]:
+    """A client for each wish; all leave at the end."""
+    clients = [Returning(port, wish) for wish in wishes]
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            await client.leave()

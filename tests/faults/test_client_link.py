@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.support import Returning, follow, rounds, scene, settle
+from tests.faults.support import follow, returning, rounds, scene, settle
 from tests.faults.test_database_link import write
 from tests.support.client import connected
 from tests.support.databases import AnyDatabase
@@ -26,10 +26,14 @@ async def test_clients_that_are_cut_at_any_byte_go_on_where_they_were(
     database: AnyDatabase, tmp_path: Path, reset: bool
 ) -> None:
     dice = random.Random(f"clients {reset}")
-    async with scene(database, tmp_path) as s, connected(s.service.port) as witness:
+    async with (
+        scene(database, tmp_path) as s,
+        connected(s.service.port) as witness,
+        AsyncExitStack() as stack,
+    ):
         await write(s, 0)
         seen = [await follow(witness, source) for source in ("accounts", "clock", "totals")]
-        clients = [Returning(s.port, wish) for wish in (ACCOUNTS, SOME, TOTALS)]
+        clients = await stack.enter_async_context(returning(s.port, ACCOUNTS, SOME, TOTALS))
         for client in clients:
             await client.settle_alone(s.database)
         for number in range(1, rounds(15, 500)):
@@ -44,8 +48,7 @@ async def test_clients_that_are_cut_at_any_byte_go_on_where_they_were(
             await client.settle_alone(s.database)
         assert sum(client.visits for client in clients) > len(clients), "somebody was cut"
         await settle(witness, s.database, *seen)
-        for client in clients:
-            await client.leave()
+        await stack.aclose()
         await s.until_subscriptions({"accounts": 1, "clock": 1, "totals": 1, "unkeyed": 0, "connection 0": 3})
 
 
