@@ -27,6 +27,11 @@ from tycostream.databases.postgres.pgoutput import (
     decode,
 )
 
+_PUBLISHED = """
+SELECT n.nspname, c.relname FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
+JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s
+"""
+
 RowMessage = Insert | Update | Delete | Truncate
 
 TICK_MESSAGES = 2000
@@ -39,6 +44,9 @@ STATUS_SECONDS = 5.0
 
 QUIET_SHARE = 0.25
 """After this share of the silence that is borne, the server is asked for a sign of life."""
+
+WRITERS_SECONDS = 0.1
+"""How long whoever writes has to look up the publications that its table was in a moment ago."""
 
 NAME = re.compile(r"^tycostream_([0-9a-f]{12})$")
 
@@ -241,7 +249,7 @@ class ReplicationStream:
             async with self._altering:
                 try:
                     async with asyncio.timeout(2.0):
-                        await admin.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self._name)))
+                        await _drop_publication(admin, self._name)
                 except (DatabaseError, TimeoutError):
                     pass  # the next start removes it
                 finally:
@@ -362,8 +370,22 @@ class ReplicationStream:
             ((free,),) = await admin.execute("SELECT pg_try_advisory_lock(%s)", (key,))
             if free == "t":
                 with contextlib.suppress(DatabaseError):  # somebody else's, by rights
-                    await admin.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(name)))
+                    await _drop_publication(admin, name)
                 await admin.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+
+async def _drop_publication(admin: AsyncConnection, name: str) -> None:
+    """First its tables, then the publication. The server looks up a table's publications for whoever writes to it, one
+    after the other: if one of them goes in the middle of that, the writer's statement fails with "cache lookup failed
+    for publication" (RelationBuildPublicationDesc in src/backend/utils/cache/relcache.c)."""
+    publication = sql.Identifier(name)
+    tables = await admin.execute(_PUBLISHED, (name,))
+    if tables:
+        named = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+        with contextlib.suppress(DatabaseError):  # a table may be gone
+            await admin.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(publication, named))
+            await asyncio.sleep(WRITERS_SECONDS)
+    await admin.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(publication))
 
 
 def _lock_key(name: str) -> int:
