@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
@@ -271,7 +272,7 @@ async def restartable_postgres(folder: Path) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def simulated_materialize(folder: Path, postgres: Database) -> AsyncIterator[Stage]:
+async def simulated_materialize(folder: Path, postgres: Database, reader: str) -> AsyncIterator[Stage]:
     async with simulating(tick_seconds=0.1) as simulator:
         database: AnyDatabase = MaterializeDatabase(simulator, postgres)
 
@@ -282,7 +283,7 @@ async def simulated_materialize(folder: Path, postgres: Database) -> AsyncIterat
             await simulator.accept_connections()
 
         try:
-            async with scene(database, folder, SMALL) as s:
+            async with scene(database, folder, SMALL | {"DATABASE_READER": reader}) as s:
                 yield Stage(s, restart)
         finally:
             database.close()
@@ -297,9 +298,10 @@ def test_any_history_over_postgresql(io_loop: IOLoop, tmp_path: Path) -> None:
         io_loop.run_sync(stack.aclose)
 
 
-def test_any_history_over_materialize(io_loop: IOLoop, tmp_path: Path, postgres: Database) -> None:
+@pytest.mark.parametrize("reader", ["loop", "process"])
+def test_any_history_over_materialize(io_loop: IOLoop, tmp_path: Path, postgres: Database, reader: str) -> None:
     stack = AsyncExitStack()
-    stage = io_loop.run_sync(lambda: stack.enter_async_context(simulated_materialize(tmp_path, postgres)))
+    stage = io_loop.run_sync(lambda: stack.enter_async_context(simulated_materialize(tmp_path, postgres, reader)))
     try:
         live_through_any_history(stage, io_loop)
     finally:
