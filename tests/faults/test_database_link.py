@@ -93,13 +93,20 @@ async def test_a_calm_postgresql_is_not_taken_for_one_that_stalls(postgres: Data
         assert s.state_of("clock")[0] == "LIVE"
 
 
-async def test_a_first_snapshot_that_stalls_is_noticed(database: AnyDatabase, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "reader"), [("postgres", "loop"), ("materialize", "loop"), ("materialize", "process")]
+)
+async def test_a_first_snapshot_that_stalls_is_noticed(
+    postgres: Database, materialize: AnyDatabase, tmp_path: Path, kind: str, reader: str
+) -> None:
     """No stream tells of silence there: the statement waits."""
+    database = postgres if kind == "postgres" else materialize
     async with (
-        scene(database, tmp_path, {"DATABASE_SILENCE_SECONDS": "0.4"}) as s,
+        scene(database, tmp_path, {"DATABASE_SILENCE_SECONDS": "0.4", "DATABASE_READER": reader}) as s,
         connected(s.service.port) as client,
     ):
-        await s.database.run("INSERT INTO accounts SELECT n, 'a', n, repeat('n', 100) FROM generate_series(1, 20000) n")
+        rows = "INSERT INTO accounts SELECT n, 'a', n, repeat('n', 100) FROM generate_series(1, 20000) n"
+        await s.database.run(rows)
         wish = await follow(client, "accounts")
         await s.to_database.until(lambda: s.to_database.passed[Way.TO_CLIENT] > 500_000)
         s.to_database.stall()

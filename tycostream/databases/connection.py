@@ -102,7 +102,7 @@ class AsyncConnection:
         """Until the socket can be read, or written. A statement may take its time, so that silence says nothing: then
         the server is asked for another connection. Raises NoAnswerError where it does not answer that either."""
         while not await self._ready_within(self.silence, writing=writing):
-            await self._knock()
+            await knock(self.parameters)
 
     async def _ready_within(self, seconds: float, *, writing: bool) -> bool:
         """Whether the socket can be read, or written, before these seconds are over; 0 waits for ever."""
@@ -123,17 +123,6 @@ class AsyncConnection:
             remove(descriptor)
             if timer is not None:
                 timer.cancel()
-
-    async def _knock(self) -> None:
-        """Raises NoAnswerError if the server lets a new connection wait as well. A refusal is an answer, and what has
-        become of this connection its socket tells."""
-        try:
-            another = await connect(replace(self.parameters, silence=0.0), timeout=min(self.silence, CONNECT_SECONDS))
-        except NoAnswerError:
-            raise
-        except DatabaseError:
-            return
-        another.close()
 
     def close(self) -> None:
         """Close at any moment; the server ends what it was doing."""
@@ -210,6 +199,18 @@ async def _connect(parameters: ConnectionParameters, *, replication: bool, timeo
 def cant_connect(failure: DatabaseError, parameters: ConnectionParameters) -> DatabaseError:
     """What is told of a failure while connecting."""
     return DatabaseError(f"can't connect to {parameters!r}: {failure}", hint=failure.hint, private=True)
+
+
+async def knock(parameters: ConnectionParameters) -> None:
+    """Raises NoAnswerError if the server, from which nothing has come for the time of silence, lets a new connection
+    wait as well. A refusal is an answer, and what has become of the connections that are there their sockets tell."""
+    try:
+        another = await connect(replace(parameters, silence=0.0), timeout=min(parameters.silence, CONNECT_SECONDS))
+    except NoAnswerError:
+        raise
+    except DatabaseError:
+        return
+    another.close()
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from tycostream.databases.connection import (
     cant_connect,
     explain,
     keywords,
+    knock,
 )
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.reader import child
@@ -48,7 +49,13 @@ class ReaderProcess:
 
     async def read(self, parameters: ConnectionParameters) -> bytes:
         """The lines that have come, all of them whole; none once the COPY has ended. Raises DatabaseError."""
-        kind, content = await self._frame()
+        coming = asyncio.ensure_future(self._frame())
+        try:
+            while not (await asyncio.wait({coming}, timeout=parameters.silence or None))[0]:
+                await knock(parameters)
+            kind, content = coming.result()
+        finally:
+            coming.cancel()
         if kind == child.FAILURE:
             raise _failure(content, parameters)
         return content if kind == child.LINES else b""
