@@ -22,9 +22,9 @@ from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import Attach, Attached, Delivered, Detach, Refused, interrupted, place_of
 from tycostream.errors import known
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
-from tycostream.graphql.errors import UNAVAILABLE
+from tycostream.graphql.errors import SCHEMA_CHANGED, UNAVAILABLE
 from tycostream.views import Addressed, Beginning, OutboxOverflowError, Outlet, Subscription
-from tycostream.views.delivery import in_order
+from tycostream.views.delivery import OnUnavailable, in_order
 from tycostream.views.outbox import NOTHING_WAITS, NothingWaits, Outbox
 from tycostream.web.close_codes import CloseCode
 from tycostream.web.envelope import text_frame, text_frames
@@ -33,6 +33,10 @@ from tycostream.web.subprotocols import make_protocol
 from tycostream.web.transport import ConnectionInfo, Transport
 
 log = logging.getLogger("tycostream.connection")
+
+AWAIT_SECONDS = 0.1
+AWAIT_MOST_SECONDS = 10.0
+"""How long a source that is being restarted is given before it is told again; twice as long each time."""
 
 SLOW, FLOOD = known("TRY_AGAIN_LATER"), known("POLICY_VIOLATION")
 
@@ -45,6 +49,15 @@ class FrameReceived:
     """A text frame came from the client."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAwaited:
+    """A source that was being restarted may be back: what it has to be told, and for how long it was waited, in
+    seconds."""
+
+    message: Attach | Detach
+    waited: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +329,8 @@ class ConnectionActor(LoopActor):
         if subscription is not None:
             subscription.live = False
             self._outbox.drop(subscription)
-            self._tell_source(subscription, Detach(subscription))
+            if not self._tell_source(subscription, Detach(subscription)):
+                self._await_source(Detach(subscription))
         query = self._queries.pop(operation_id, None)
         if query is not None:
             query.cancel()
@@ -338,7 +352,11 @@ class ConnectionActor(LoopActor):
             rhythm=plan.rhythm,
         )
         self._subscriptions[operation_id] = subscription
-        if not self._tell_source(subscription, Attach(subscription)) and self._forget(subscription):
+        if self._tell_source(subscription, Attach(subscription)):
+            return
+        if subscription.on_unavailable is OnUnavailable.WAIT:
+            self._await_source(Attach(subscription))
+        elif self._forget(subscription):
             self._protocol.send_error(operation_id, [unavailable(interrupted(plan.source.name))])
 
     async def _execute(self, operation_id: str, plan: PreparedQuery) -> None:
@@ -357,6 +375,25 @@ class ConnectionActor(LoopActor):
     def _tell_source(self, subscription: Subscription, message: Attach | Detach) -> bool:
         source = self._directory.get(place_of(subscription.source))
         return source is not None and tell(source, message)
+
+    def _await_source(self, message: Attach | Detach, waited: float = 0.0) -> None:
+        """Tell a source that is being restarted when it is back."""
+        after = min(max(waited, AWAIT_SECONDS), AWAIT_MOST_SECONDS)
+        self.tell_later(after, SourceAwaited(message, waited + after))
+
+    @handles(SourceAwaited)
+    def _on_source_awaited(self, awaited: SourceAwaited) -> None:
+        message = awaited.message
+        subscription = message.subscription
+        here = self._subscriptions.get(subscription.operation_id) is subscription
+        if here is not isinstance(message, Attach):
+            return
+        if not self._engine.serves(subscription.source):
+            if self._forget(subscription):
+                text = f"source {subscription.source.name} is not what it was; subscribe again"
+                self._protocol.send_error(subscription.operation_id, [unavailable(text, SCHEMA_CHANGED)])
+        elif not self._tell_source(subscription, message):
+            self._await_source(message, awaited.waited)
 
     # Delivery
 

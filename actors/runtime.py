@@ -270,6 +270,10 @@ class LoopActor(_Handling):
     def after_turn(self) -> None:
         """Called when the messages at hand have been handled: the place to send what they gave rise to, at once."""
 
+    def missed(self, message: Any) -> None:
+        """Called when the actor has failed, with each message that it was told and did not come to: what must not be
+        lost without a word. Who has asked is told anyway."""
+
     def details(self) -> dict[str, Any]:
         """What the debug page shows of this kind of actor."""
         return {}
@@ -396,21 +400,29 @@ class LoopActor(_Handling):
         if self._busy is not None:
             self._busy.cancel()
             self._busy = None
-        self._refuse_messages()
+        self._refuse_messages(failed=error is not None)
         if self.on_exit is not None:
             self.on_exit(self.actor_ref, error)
 
-    def _refuse_messages(self) -> None:
+    def _refuse_messages(self, *, failed: bool) -> None:
         """Tell whoever still waits for a reply that none will come."""
         while not self._inbox.messages.empty():
             envelope = self._inbox.get()
             if envelope.reply_to is None:
+                if failed:
+                    self._miss(envelope.message)
                 continue
             if envelope.message.__class__ is Stop:
                 envelope.reply_to.set(None)
             else:
                 dead = pykka.ActorDeadError(f"{self} stopped before it handled the message")
                 envelope.reply_to.set_exception((type(dead), dead, None))
+
+    def _miss(self, message: Any) -> None:
+        try:
+            self.missed(message)
+        except Exception:
+            self._handle_failure(*sys.exc_info())
 
 
 def _pass_on(done: asyncio.Future[Any], reply_to: pykka.Future[Any]) -> None:

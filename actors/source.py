@@ -145,6 +145,10 @@ class SourceActor(LoopActor):
         self._announced = self._state
         for subscription in [one for one in self._waiting if not one.connection.is_alive()]:
             del self._waiting[subscription]
+        if self._cache.timestamp is not None:  # there is nothing to wait for
+            for subscription in self._waiting:
+                tell(self.actor_ref, Attach(subscription))
+            self._waiting.clear()
         self._tell_state()
         if self._wanted() or self._state is State.STALE:
             self._start_driver()
@@ -159,8 +163,22 @@ class SourceActor(LoopActor):
     def on_failure(self, *_error: object) -> None:
         self._memory.roll_back()
         self.on_stop()
-        for subscription in [one for one in self._waiting if one.on_unavailable is not OnUnavailable.WAIT]:
-            del self._waiting[subscription]
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        for subscription in waiting:
+            self._leave_to_successor(subscription)
+
+    def missed(self, message: object) -> None:
+        if isinstance(message, Attach):
+            self._leave_to_successor(message.subscription)
+        elif isinstance(message, Detach):
+            self._waiting.pop(message.subscription, None)
+            self._memory.remove(message.subscription)
+
+    def _leave_to_successor(self, subscription: Subscription) -> None:
+        if subscription.on_unavailable is OnUnavailable.WAIT:
+            self._waiting[subscription] = None
+        else:
             self._refuse(subscription, f"source {self.source.name} failed; subscribe again")
 
     def after_turn(self) -> None:

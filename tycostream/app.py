@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
 from itertools import count
@@ -187,10 +188,10 @@ class Service:
 
     async def _start_database(self) -> MakeDriver:
         """Start what all sources share; the result makes a driver for one of them."""
-        parameters = self.database = await self._database()
+        silence = self.settings.sources.silence_seconds
+        parameters = self.database = replace(await self._database(), silence=silence)
         if self.settings.database.type == "materialize":
             in_process = self.settings.database.reader == "process"
-            silence = self.settings.sources.silence_seconds
             return lambda source: MaterializeDriver(source, parameters, silence, in_process=in_process)
         sources = self.settings.sources
 

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pykka import ActorRef
+from pykka.messages import ProxyCall
 
 from actors.board import SourceBoard
-from actors.runtime import Dispatcher, LoopActor, handles, stop_actor
+from actors.runtime import Dispatcher, LoopActor, handles, stop_actor, tell
 from actors.source import SourceActor, SourceConfig
 from actors.source_memory import SourceMemory
 from actors.source_messages import Attached, Delivered, Refused
@@ -38,6 +39,12 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(WAIT_SECONDS):
         while not condition():
             await asyncio.sleep(0)
+
+
+def crash(ref: ActorRef[Any]) -> bool:
+    """Send an actor a message that it chokes on; whether it was there."""
+    # pykka looks for this attribute within the actor
+    return tell(ref, ProxyCall(attr_path=("no", "such", "attribute"), args=(), kwargs={}))
 
 
 class ScriptedDriver:
@@ -170,4 +177,4 @@ async def world(follows: Source = SOURCE, recent: RecentLimits | None = None, **
         await made.stop()
 
 
-__all__ = ["SOURCE", "Everything", "Listener", "ScriptedDriver", "World", "subscription", "until", "world"]
+__all__ = ["SOURCE", "Everything", "Listener", "ScriptedDriver", "World", "crash", "subscription", "until", "world"]

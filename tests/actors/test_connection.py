@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,12 +21,13 @@ from actors.connection import (
     SocketDrained,
 )
 from actors.connection_limits import ConnectionConfig, SharedLimits
-from actors.runtime import stop_actor
+from actors.runtime import loop_actor, stop_actor
 from actors.source_messages import Attach, Delivered, Detach, Refused
 from tests.actors.support import World, until, world
 from tests.support.client import BOTH, LEGACY_WS, TRANSPORT_WS, Words
 from tests.views.support import SOURCE, Client
 from tycostream.graphql import Engine, Limits
+from tycostream.graphql.schema import build_schema
 from tycostream.model import Catalog, Key, Row
 from tycostream.views import Subscription
 from tycostream.web.close_codes import CloseCode
@@ -92,8 +94,8 @@ def parse(frames: bytes) -> list[dict[str, Any]]:
 class Connected:
     """A connection's actor, and what its client does and gets."""
 
-    def __init__(self, ref: ActorRef[Any], transport: SlowTransport, words: Words) -> None:
-        self.ref, self.transport, self.words = ref, transport, words
+    def __init__(self, ref: ActorRef[Any], transport: SlowTransport, words: Words, engine: Engine) -> None:
+        self.ref, self.transport, self.words, self.engine = ref, transport, words, engine
 
     def say(self, kind: str, **rest: Any) -> None:
         self.ref.tell(FrameReceived(json.dumps({"type": kind, **rest})))
@@ -116,6 +118,14 @@ class Connected:
         return {"id": message["id"], **payload}
 
 
+def subscribed(client: Connected) -> list[dict[str, Any]]:
+    """The client's subscriptions, as its actor knows them."""
+    actor = loop_actor(client.ref)
+    assert actor is not None
+    found: list[dict[str, Any]] = actor.details()["subscriptions"]
+    return found
+
+
 def followed(made: World) -> list[Subscription]:
     """The subscriptions that the source knows."""
     return list(made.memory.views.subscriptions())
@@ -136,7 +146,7 @@ async def connection(
     info = ConnectionInfo("127.0.0.1", words.protocol, None)
     ref = ConnectionActor.start(transport, info, engine, made.directory, ConnectionConfig(**config), shared)
     try:
-        yield Connected(ref, transport, words)
+        yield Connected(ref, transport, words, engine)
     finally:
         await stop_actor(ref)
 
@@ -305,6 +315,42 @@ async def test_a_source_that_is_being_restarted_is_an_error(words: Words) -> Non
         client.start("a")
         await until(lambda: client.of_type("error"))
         assert client.error()["extensions"] == {"code": "SOURCE_UNAVAILABLE"}
+
+
+async def test_who_would_rather_wait_waits_for_a_source_that_is_being_restarted(words: Words) -> None:
+    async with world() as made, connection(made, words) as client:
+        source = made.directory.pop(("source", "trades"))
+        client.say("connection_init")
+        waiting = QUERY.replace("trades", "trades(on_unavailable: WAIT)")
+        for operation_id in "ab":
+            client.start(operation_id, waiting)
+        await until(lambda: len(subscribed(client)) == 2)
+        client.stop("a")
+        made.directory["source", "trades"] = source
+        (await made.run(1)).snapshot(1, ("1", "X", "1"))
+        await until(client.transport.updates)
+        assert {message["id"] for message in client.of_type(words.result)} == {"b"}
+        made.directory.pop(("source", "trades"))
+        client.stop("b")
+        await until(lambda: not subscribed(client))
+        made.directory["source", "trades"] = source
+        await until(lambda: not followed(made))
+        assert not client.of_type("error")
+
+
+async def test_a_source_that_did_not_come_back_as_it_was_is_an_error(words: Words) -> None:
+    async with world() as made, connection(made, words) as client:
+        source = made.directory.pop(("source", "trades"))
+        client.say("connection_init")
+        client.start("a", QUERY.replace("trades", "trades(on_unavailable: WAIT)"))
+        await until(lambda: subscribed(client))
+        changed = Catalog({"trades": replace(SOURCE, description="another one")}, {})
+        client.engine.adopt(changed, build_schema(changed))
+        made.directory["source", "trades"] = source
+        await until(lambda: client.of_type("error"))
+        assert client.error()["extensions"] == {"code": "SCHEMA_CHANGED"}
+        assert not subscribed(client)
+        assert not made.runs
 
 
 async def test_a_document_that_is_wrong_is_an_error_and_its_id_is_free(words: Words) -> None:

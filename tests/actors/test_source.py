@@ -10,10 +10,11 @@ from actors import intake
 from actors.runtime import stop_actor
 from actors.source import SourceActor
 from actors.source_messages import Attach, Attached, Delivered, Detach, ReadRows, SourceUnavailableError
-from tests.actors.support import Listener, World, subscription, until, world
+from tests.actors.support import Listener, World, crash, subscription, until, world
 from tests.views.support import SOURCE, every_row
 from tycostream.databases.driver import DatabaseError
 from tycostream.model import Operation, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
+from tycostream.views.delivery import OnUnavailable
 
 A: Row = ("1", "AAPL", "1")
 B: Row = ("2", "MSFT", "2")
@@ -341,3 +342,25 @@ async def test_all_that_a_driver_reported_comes_before_its_failure_and_others_ha
         first = next(tell for tell in late.tells if isinstance(tell, Attached))
         assert late.tells.index(first) == 0
         assert len(late.tells) > 1, "it was served before all events were handled"
+
+
+async def test_what_waits_for_a_source_that_crashes_is_not_forgotten() -> None:
+    """Messages that it did not come to: who wants to follow is told, or waits if it would rather; who has left has left."""
+    async with world() as made:
+        ref, listener = made.listener()
+        gone = subscription("gone", connection=ref)
+        made.source.tell(Attach(gone))
+        (await made.run(1)).snapshot(1, A)
+        await until(lambda: gone in listener.clients)
+        refused = subscription("refused", connection=ref)
+        waits = subscription("waits", connection=ref, on_unavailable=OnUnavailable.WAIT)
+        fickle = subscription("fickle", connection=ref, on_unavailable=OnUnavailable.WAIT)
+        crash(made.source)
+        for message in (Attach(refused), Attach(waits), Attach(fickle), Detach(fickle), Detach(gone)):
+            made.source.tell(message)
+        await until(lambda: listener.refused)
+        assert listener.refused == ["source trades failed; subscribe again"]
+        (await made.run(2)).snapshot(2, A, B)
+        await until(lambda: waits in listener.clients and listener.clients[waits].rows == {"1": A, "2": B})
+        assert set(made.memory.subscriptions()) == {waits}
+        assert fickle not in listener.clients

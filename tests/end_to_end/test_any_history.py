@@ -154,6 +154,7 @@ async def live_through(history: list[tuple[str, Any]], database: AnyDatabase, po
 
 
 async def attach(client: GraphQLClient, source: str, key: str, columns: str, where: str, condition: str) -> Wish:
+    where = where.removesuffix(")") + ", on_unavailable: WAIT)" if where else "(on_unavailable: WAIT)"
     query = f"subscription {{ {source}{where} {{ operation data {{ {columns} }} fields timestamp }} }}"
     subscription = await client.subscribe(query, (key,), keep_states=source == "clock")
     return Wish(source, key, columns.split(), condition, subscription)

@@ -174,6 +174,11 @@ class GraphQLClient:
         await asyncio.wait_for(self._reader, WAIT_SECONDS)
         return self.close_code, self.close_reason
 
+    @property
+    def ended(self) -> asyncio.Future[None]:
+        """Is done when the connection is gone, with the error of a listener that did not bear what it heard."""
+        return self._reader
+
     async def close(self) -> None:
         """Leave."""
         self._socket.close()

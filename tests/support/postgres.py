@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import itertools
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 
 with warnings.catch_warnings():
@@ -33,6 +36,9 @@ fsync = off
 synchronous_commit = off
 full_page_writes = off
 """
+
+DURABLE = SETTINGS.replace("synchronous_commit = off", "synchronous_commit = on")
+"""A server whose process may be killed: what it has committed is there when it is started again."""
 
 
 class Postgres:
@@ -64,13 +70,56 @@ class Postgres:
         """Stop it: fast, or immediate as in a crash."""
         self._control("-w", "-m", mode, "stop")
 
+    def processes(self) -> list[psutil.Process]:
+        """The server's first process, and all that it has started."""
+        first = psutil.Process(int((self._server.pgdata / "postmaster.pid").read_text().splitlines()[0]))
+        return [first, *first.children(recursive=True)]
+
     def kill(self) -> None:
         """kill -9 of the whole server."""
-        pid = int((self._server.pgdata / "postmaster.pid").read_text().splitlines()[0])
-        os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and _alive(pid):
-            time.sleep(0.01)
+        self.processes()[0].suspend()  # so that it starts no more of them
+        self.signal(signal.SIGKILL)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to each of its processes, the first one first; after SIGKILL they are gone."""
+        processes = self.processes()
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        if number is signal.SIGKILL:
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline and any(map(_alive, processes)):
+                time.sleep(0.01)
+            # A zombie that nobody has waited for would count as the server that has these files
+            (self.data / "postmaster.pid").unlink()
+            (self.folder / ".s.PGSQL.5432.lock").unlink()
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """SIGSTOP of the whole server: its sockets are open, and nobody is behind them."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
+    def back_up(self) -> None:
+        """Stop it, keep all that it has, and start it again."""
+        self.halt()
+        subprocess.run(["cp", "-a", str(self.data), str(self.folder / "backup")], check=True)
+        self.start()
+
+    def go_back(self) -> None:
+        """Stop it, and start it as it was when it was backed up."""
+        self.halt()
+        shutil.rmtree(self.data)
+        (self.folder / "backup").rename(self.data)
+        self.start()
+
+    @property
+    def data(self) -> Path:
+        """The folder with all that it keeps."""
+        return Path(self._server.pgdata)
 
     def stop(self) -> None:
         """The end: the server and its folder are gone."""
@@ -183,9 +232,8 @@ def _other(parameters: ConnectionParameters) -> ConnectionParameters:
     return ConnectionParameters(parameters.host, parameters.port, parameters.user, parameters.password, "postgres")
 
 
-def _alive(pid: int) -> bool:
+def _alive(process: psutil.Process) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
-    return True

@@ -48,7 +48,11 @@ class Lines:
 
 
 def subscription(
-    operation_id: str = "1", where: dict[str, Any] | None = None, connection: Any = None, selection: Any = None
+    operation_id: str = "1",
+    where: dict[str, Any] | None = None,
+    connection: Any = None,
+    selection: Any = None,
+    **wishes: Any,
 ) -> Subscription:
     """A subscription to SOURCE."""
     return Subscription(
@@ -58,6 +62,7 @@ def subscription(
         envelope=Lines(operation_id),
         outlet=Outlet(connection),
         operation_id=operation_id,
+        **wishes,
     )
 
 

@@ -30,10 +30,22 @@ SESSION_OPTIONS = (
 CONNECT_SECONDS = 10.0
 
 
+class NoAnswerError(DatabaseError):
+    """The database says nothing: neither yes nor no."""
+
+    def __init__(self, parameters: ConnectionParameters, seconds: float) -> None:
+        super().__init__(
+            f"no answer from the database at {Address(parameters.host, parameters.port)} within {seconds:g} s",
+            hint="check DATABASE_HOST and DATABASE_PORT",
+            private=True,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionParameters:
     """Where a database is, and what its sessions are set to. `host` may be the folder of a Unix socket; where there are
-    several, `hosts` has them all. The password stays out of `repr`."""
+    several, `hosts` has them all. `silence`: seconds for which a server may say nothing before it is asked whether it
+    is there at all; 0 for ever. The password stays out of `repr`."""
 
     host: str
     port: int
@@ -42,6 +54,7 @@ class ConnectionParameters:
     name: str
     options: str = SESSION_OPTIONS
     hosts: Hosts | None = None
+    silence: float = 0.0
 
     def __repr__(self) -> str:
         return f"{self.user}@{self.hosts or Address(self.host, self.port)}/{self.name}"
@@ -54,7 +67,8 @@ class AsyncConnection:
         self.raw = connection
         self.parameters = parameters
         """Of the one host that it is connected to."""
-        self._waiting_on: int | None = None
+        self.silence = 0.0
+        """See ConnectionParameters; of no meaning before it is connected."""
 
     @property
     def backend_pid(self) -> int:
@@ -77,7 +91,7 @@ class AsyncConnection:
         return cursor
 
     async def wait(self) -> None:
-        """Until the statement that runs has ended. Raises psycopg2.Error."""
+        """Until the statement that runs has ended. Raises psycopg2.Error, and NoAnswerError where nobody is there."""
         while True:
             state = self.raw.poll()
             if state == extensions.POLL_OK:
@@ -85,21 +99,30 @@ class AsyncConnection:
             await self.ready_for(writing=state == extensions.POLL_WRITE)
 
     async def ready_for(self, *, writing: bool = False) -> None:
-        """Until the socket can be read, or written."""
+        """Until the socket can be read, or written. A statement may take its time, so that silence says nothing: then
+        the server is asked for another connection. Raises NoAnswerError where it does not answer that either."""
+        while not await self._ready_within(self.silence, writing=writing):
+            await knock(self.parameters)
+
+    async def _ready_within(self, seconds: float, *, writing: bool) -> bool:
+        """Whether the socket can be read, or written, before these seconds are over; 0 waits for ever."""
         loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
+        ready: asyncio.Future[bool] = loop.create_future()
         descriptor = self.raw.fileno()
 
-        def wake() -> None:
+        def wake(able: bool) -> None:
             if not ready.done():
-                ready.set_result(None)
+                ready.set_result(able)
 
         add, remove = (loop.add_writer, loop.remove_writer) if writing else (loop.add_reader, loop.remove_reader)
-        add(descriptor, wake)
+        add(descriptor, wake, True)
+        timer = loop.call_later(seconds, wake, False) if seconds else None
         try:
-            await ready
+            return await ready
         finally:
             remove(descriptor)
+            if timer is not None:
+                timer.cancel()
 
     def close(self) -> None:
         """Close at any moment; the server ends what it was doing."""
@@ -165,10 +188,11 @@ async def _connect(parameters: ConnectionParameters, *, replication: bool, timeo
         raise cant_connect(translate(error, parameters), parameters) from None
     except TimeoutError:
         connection.close()
-        raise no_answer(parameters, timeout) from None
+        raise NoAnswerError(parameters, timeout) from None
     except BaseException:
         connection.close()
         raise
+    connection.silence = parameters.silence
     return connection
 
 
@@ -177,13 +201,16 @@ def cant_connect(failure: DatabaseError, parameters: ConnectionParameters) -> Da
     return DatabaseError(f"can't connect to {parameters!r}: {failure}", hint=failure.hint, private=True)
 
 
-def no_answer(parameters: ConnectionParameters, seconds: float) -> DatabaseError:
-    """What is told where the database says nothing."""
-    return DatabaseError(
-        f"no answer from the database at {Address(parameters.host, parameters.port)} within {seconds:g} s",
-        hint="check DATABASE_HOST and DATABASE_PORT",
-        private=True,
-    )
+async def knock(parameters: ConnectionParameters) -> None:
+    """Raises NoAnswerError if the server, from which nothing has come for the time of silence, lets a new connection
+    wait as well. A refusal is an answer, and what has become of the connections that are there their sockets tell."""
+    try:
+        another = await connect(replace(parameters, silence=0.0), timeout=min(parameters.silence, CONNECT_SECONDS))
+    except NoAnswerError:
+        raise
+    except DatabaseError:
+        return
+    another.close()
 
 
 @asynccontextmanager

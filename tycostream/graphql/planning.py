@@ -93,6 +93,10 @@ class Engine:
         self._constant: WeakKeyDictionary[Document, SubscriptionPlan | PreparedQuery] = WeakKeyDictionary()
         self._selections: WeakValueDictionary[tuple[object, ...], Selection] = WeakValueDictionary()
 
+    def serves(self, source: Source) -> bool:
+        """Whether this very source is still served."""
+        return self._sources.get(source.name) is source
+
     def prepare(
         self, query: str, operation_name: str | None, variables: Mapping[str, object] | None
     ) -> SubscriptionPlan | PreparedQuery:

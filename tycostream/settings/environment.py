@@ -176,7 +176,8 @@ class SourceSettings:
         "DATABASE_SILENCE_SECONDS",
         "30",
         seconds(0),
-        "Materialize: how long time may stand still before the connection counts as lost; 0 for ever.",
+        "How long the database may say nothing though it was asked, and Materialize's time stand still, before the"
+        " connection counts as lost; 0 for ever.",
     )
     reconnect_min_ms: int = variable(
         "RECONNECT_MIN_MS",

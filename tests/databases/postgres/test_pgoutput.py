@@ -42,7 +42,7 @@ RELATION = (
     [
         (b"B" + struct.pack(">qqi", 5, 1_000_000, 7), Begin(5, 946_684_801.0, 7)),
         (b"C\0" + struct.pack(">qqq", 5, 6, 1_500_000), Commit(6, 946_684_801.5)),
-        (RELATION, WireRelation(3_000_000_000, "public", "t", "d", ("id", "v"), frozenset({"id"}))),
+        (RELATION, WireRelation(3_000_000_000, "public", "t", "d", ("id", "v"), frozenset({"id"}), (23, 25))),
         (b"I" + struct.pack(">I", 9) + b"N" + ROW, Insert(9, READ)),
         (b"U" + struct.pack(">I", 9) + b"N" + ROW, Update(9, None, False, READ)),
         (b"U" + struct.pack(">I", 9) + b"K" + values(text("0"), b"n") + b"N" + ROW, Update(9, ("0", None), True, READ)),

@@ -276,3 +276,22 @@ async def test_nothing_is_left_in_the_database(postgres: Database) -> None:
         await postgres.until("SELECT count(*) FROM pg_publication_tables", [(0,)])
     await postgres.until("SELECT count(*) FROM pg_publication", [(0,)])
     await postgres.until(SLOTS, [(0,)])
+
+
+async def test_who_writes_does_not_notice_that_a_stream_ends(postgres: Database) -> None:
+    """PostgreSQL fails statements that meet a publication which is being dropped with tables in it."""
+    source = source_of("t", {"id": T.INTEGER})
+    postgres.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    postgres.execute(
+        "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF EXISTS (SELECT FROM pg_publication_rel)"
+        " THEN RAISE EXCEPTION 'in use'; END IF; END $$;"
+        "CREATE EVENT TRIGGER watch ON ddl_command_start WHEN TAG IN ('DROP PUBLICATION') EXECUTE FUNCTION watch()"
+    )
+    async with following(postgres, source) as replica:
+        await replica.until(lambda: replica.snapshots)
+        postgres.execute(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = current_database()"
+        )
+        await replica.until(lambda: replica.error)
+        await postgres.until("SELECT count(*) FROM pg_publication", [(0,)])

@@ -45,6 +45,8 @@ class WireRelation:
     replica_identity: str
     columns: tuple[str, ...]
     key_columns: frozenset[str]
+    types: tuple[int, ...] = ()
+    """The oid of each column's type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +160,17 @@ def _relation(payload: bytes) -> WireRelation:
     count = _INT16(payload, position + 1)[0]
     position += 3
     columns: list[str] = []
+    types: list[int] = []
     keys: set[str] = set()
     for _ in range(count):
         is_key = payload[position] & 1
         column, position = _string(payload, position + 1)
+        types.append(_OID(payload, position)[0])
         position += 8  # type and type modifier
         columns.append(column)
         if is_key:
             keys.add(column)
-    return WireRelation(oid, schema or "pg_catalog", name, identity, tuple(columns), frozenset(keys))
+    return WireRelation(oid, schema or "pg_catalog", name, identity, tuple(columns), frozenset(keys), tuple(types))
 
 
 def _string(payload: bytes, position: int) -> tuple[str, int]:

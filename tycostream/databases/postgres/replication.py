@@ -27,6 +27,11 @@ from tycostream.databases.postgres.pgoutput import (
     decode,
 )
 
+_PUBLISHED = """
+SELECT n.nspname, c.relname FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
+JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s
+"""
+
 RowMessage = Insert | Update | Delete | Truncate
 
 TICK_MESSAGES = 2000
@@ -36,6 +41,12 @@ TICK_SECONDS = 0.005
 STATUS_SECONDS = 5.0
 """How often the connection is looked at when nothing comes, so that the server hears from us before it gives us up
 (wal_sender_timeout, 60 s by default)."""
+
+QUIET_SHARE = 0.25
+"""After this share of the silence that is borne, the server is asked for a sign of life."""
+
+WRITERS_SECONDS = 0.1
+"""How long whoever writes has to look up the publications that its table was in a moment ago."""
 
 NAME = re.compile(r"^tycostream_([0-9a-f]{12})$")
 
@@ -139,6 +150,7 @@ class ReplicationStream:
         self._transaction: dict[Follower, list[tuple[WireRelation, RowMessage]]] = {}
         self._paused: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._heard = time.monotonic()
         self._xid = 0
         self.lsn = 0
         self.transactions = 0
@@ -206,19 +218,22 @@ class ReplicationStream:
         )
 
     async def read(self) -> None:
-        """Read and hand on until the stream ends. Raises DatabaseError."""
+        """Read and hand on until the stream ends. Raises DatabaseError, also when the server has been silent for too
+        long though it was asked for a sign of life."""
         assert self._replication is not None
         loop = asyncio.get_running_loop()
         descriptor = self._replication.raw.fileno()
-        loop.add_reader(descriptor, self._drain)
+        quiet = self._parameters.silence * QUIET_SHARE
+        loop.add_reader(descriptor, self._hear)
         try:
-            self._drain()
+            self._hear()
             while True:
-                done, _ = await asyncio.wait({self._ended}, timeout=STATUS_SECONDS)
+                done, _ = await asyncio.wait({self._ended}, timeout=min(STATUS_SECONDS, quiet or STATUS_SECONDS))
                 if done:
                     return self._ended.result()
                 if self._paused is None:
                     self._drain()
+                    self._listen(quiet)
         finally:
             loop.remove_reader(descriptor)
             if self._paused is not None:
@@ -234,13 +249,37 @@ class ReplicationStream:
             async with self._altering:
                 try:
                     async with asyncio.timeout(2.0):
-                        await admin.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(self._name)))
+                        await _drop_publication(admin, self._name)
                 except (DatabaseError, TimeoutError):
                     pass  # the next start removes it
                 finally:
                     admin.close()
 
     # Reading
+
+    def _hear(self) -> None:
+        """There is something to read."""
+        self._heard = time.monotonic()
+        self._drain()
+
+    def _listen(self, quiet: float) -> None:
+        """Ask the server whether it is there when it has said nothing for these seconds (it answers with a keepalive:
+        PostgreSQL documentation, "Streaming Replication Protocol", standby status update), and give it up after all."""
+        silent = time.monotonic() - self._heard
+        if not quiet or silent < quiet or self._ended.done():
+            return
+        if silent >= self._parameters.silence:
+            self._end(
+                DatabaseError(
+                    f"the replication stream has been silent for {self._parameters.silence:g} s",
+                    hint="does the database run? DATABASE_SILENCE_SECONDS is the limit",
+                )
+            )
+            return
+        try:
+            self._cursor.send_feedback(reply=True)
+        except psycopg2.Error as error:
+            self._end(translate(error, self._parameters))
 
     def _drain(self) -> None:
         """Read what is there, up to a tick's worth."""
@@ -275,8 +314,8 @@ class ReplicationStream:
             for follower in list(followers):
                 await follower.ready()
         self._paused = None
-        loop.add_reader(descriptor, self._drain)
-        self._drain()  # libpq may hold more than the socket announces
+        loop.add_reader(descriptor, self._hear)
+        self._hear()  # libpq may hold more than the socket announces
 
     def _end(self, error: Exception) -> None:
         if not self._ended.done():
@@ -331,8 +370,22 @@ class ReplicationStream:
             ((free,),) = await admin.execute("SELECT pg_try_advisory_lock(%s)", (key,))
             if free == "t":
                 with contextlib.suppress(DatabaseError):  # somebody else's, by rights
-                    await admin.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(name)))
+                    await _drop_publication(admin, name)
                 await admin.execute("SELECT pg_advisory_unlock(%s)", (key,))
+
+
+async def _drop_publication(admin: AsyncConnection, name: str) -> None:
+    """First its tables, then the publication. The server looks up a table's publications for whoever writes to it, one
+    after the other: if one of them goes in the middle of that, the writer's statement fails with "cache lookup failed
+    for publication" (RelationBuildPublicationDesc in src/backend/utils/cache/relcache.c)."""
+    publication = sql.Identifier(name)
+    tables = await admin.execute(_PUBLISHED, (name,))
+    if tables:
+        named = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+        with contextlib.suppress(DatabaseError):  # a table may be gone
+            await admin.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(publication, named))
+            await asyncio.sleep(WRITERS_SECONDS)
+    await admin.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(publication))
 
 
 def _lock_key(name: str) -> int:

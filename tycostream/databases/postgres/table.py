@@ -33,6 +33,8 @@ FETCH_ROWS = 2000
 HELD_ROWS = 100_000
 """Changes that are held back while a copy's position is awaited, before the stream is asked to wait."""
 
+_TYPES = "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped"
+
 Emit = Callable[[Event], None]
 
 _Transaction = tuple[int, float, Sequence[tuple[WireRelation, RowMessage]]]
@@ -64,6 +66,7 @@ class TableFollower:
         self._emit = emit
         self._source_ready = ready
         self._relation: WireRelation | None = None
+        self._types: dict[str, int] | None = None
         self._pick: Callable[[Values], Any] = tuple
         self._held: list[_Transaction] = []
         self._held_rows = 0
@@ -93,9 +96,12 @@ class TableFollower:
         for transaction in held:
             self._report(*transaction)
 
-    def finish(self) -> None:
-        """The copy is complete."""
+    def finish(self, types: dict[str, int]) -> None:
+        """The copy is complete; its columns had types with these oids."""
         self._copying = False
+        self._types = types
+        if self._relation is not None:
+            self._compare(self._relation)
         self._emit(SnapshotComplete())
 
     def abandon(self) -> None:
@@ -158,7 +164,14 @@ class TableFollower:
             raise DatabaseError(
                 f"the replica identity of {relation.name} no longer has {', '.join(sorted(missing))}", permanent=True
             )
+        self._compare(relation)
         self._relation = relation
+
+    def _compare(self, relation: WireRelation) -> None:
+        """A column of another type is one that was written anew, of which the stream tells nothing."""
+        for name, type_ in zip(relation.columns, relation.types, strict=False):
+            if self._types is not None and name in self._source.positions and type_ != self._types.get(name):
+                raise DatabaseError(f"column {name} of {relation.name} has another type; the table is read again")
 
     def _add(self, message: Insert | Update | Delete, result: list[Change]) -> None:
         key_of = self._source.key_of
@@ -287,5 +300,6 @@ async def _copy(
         while rows := await connection.execute(f"FETCH {FETCH_ROWS} FROM rows"):
             emit(SnapshotRows(rows))
             await ready()
+        types = await connection.execute(_TYPES, (table.oid,))
         await connection.execute("COMMIT")
-        follower.finish()
+        follower.finish({name: int(oid) for name, oid in types})

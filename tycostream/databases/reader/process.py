@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from tycostream.databases.connection import (
     CONNECT_SECONDS,
     ConnectionParameters,
+    NoAnswerError,
     cant_connect,
     explain,
     keywords,
-    no_answer,
+    knock,
 )
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.reader import child
@@ -42,13 +43,19 @@ class ReaderProcess:
             async with asyncio.timeout(CONNECT_SECONDS + START_SECONDS):
                 kind, content = await self._frame()
         except TimeoutError:
-            raise no_answer(parameters, CONNECT_SECONDS) from None
+            raise NoAnswerError(parameters, CONNECT_SECONDS) from None
         if kind != child.CONNECTED:
             raise cant_connect(_failure(content, parameters), parameters)
 
     async def read(self, parameters: ConnectionParameters) -> bytes:
         """The lines that have come, all of them whole; none once the COPY has ended. Raises DatabaseError."""
-        kind, content = await self._frame()
+        coming = asyncio.ensure_future(self._frame())
+        try:
+            while not (await asyncio.wait({coming}, timeout=parameters.silence or None))[0]:
+                await knock(parameters)
+            kind, content = coming.result()
+        finally:
+            coming.cancel()
         if kind == child.FAILURE:
             raise _failure(content, parameters)
         return content if kind == child.LINES else b""
