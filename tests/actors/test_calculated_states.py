@@ -385,6 +385,8 @@ async def live_through(steps: list[tuple[str, Any]], poisoned_rules: Levels | No
             elif action == "crash":
                 await history.crash(what)
             elif action == "attach":
+                # What a new set of rules knows of rows that were, depends on which the source has heard of by now
+                await until(lambda: made.memory.cache.timestamp == history.clock)
                 history.attach(RULES[what[0]], WHERES[what[1]], *listeners[number % 2])
             elif action == "detach":
                 history.detach(what)
