@@ -1,0 +1,7 @@
+"""The composition root: the one place that knows everything. It builds settings -> actors -> web server, and takes them
+down in the opposite order."""
+
+from tycostream.app.core import MakeDriver
+from tycostream.app.service import PACKAGES, Companion, Service
+
+__all__ = ["PACKAGES", "Companion", "MakeDriver", "Service"]
