@@ -59,8 +59,9 @@ class Clients:
         near = NearLimits()
         self._shared = SharedLimits(near, Backlog(settings.limits.max_total_pending_bytes, near))
 
-    def listen(self, supervisor: ActorRef[Any], routes: Sequence[Route] = ()) -> int:
-        """Serve clients from now on; the port. `routes` are answered beside the service's own. Raises OSError."""
+    def listen(self, supervisor: ActorRef[Any], routes: Sequence[Route] = (), *, shared: bool = False) -> int:
+        """Serve clients from now on; the port, which may be `shared` with other processes. `routes` are answered beside
+        the service's own. Raises OSError."""
         self._supervisor = supervisor
         service, limits = self._settings.service, self._settings.limits
         config = WebConfig(
@@ -75,7 +76,7 @@ class Clients:
         )
         services = Services(self._engine, self._open_connection, self._status, self._actors, Explainer(self._directory))
         application = make_application(services, config, routes)
-        self._server, port = listen(application, config, service.port, service.host)
+        self._server, port = listen(application, config, service.port, service.host, shared=shared)
         return port
 
     def close_door(self) -> None:
