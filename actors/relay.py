@@ -18,7 +18,7 @@ from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import Follower, SourceStateChanged, StartRelay, StopRelay
 from actors.tap import Ended, Failure, Joined, Noted, Relayed
 from tycostream.model import Position, Source
-from tycostream.relay.calls import Answer, Calls
+from tycostream.relay.calls import Answer, CallError, Calls, SilentError
 from tycostream.relay.channel import Channel, Kind
 from tycostream.relay.shape import shape_of
 
@@ -30,6 +30,12 @@ LOOK_SECONDS = 0.1
 LAG_SECONDS = 0.2
 """Between two tellings of how far sources lag, where that has changed."""
 
+PING_SECONDS = 5.0
+"""Between two questions whether the worker is well."""
+
+ANSWER_SECONDS = 20.0
+"""A worker that has not answered for so long serves nobody."""
+
 FRAMES_AT_ONCE = 8
 """Frames of rows that one follower is sent before others have their turn."""
 
@@ -38,11 +44,13 @@ TOO_SLOW = "this process was too slow; it starts again from where it was, or wit
 
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
-    """`backlog` bytes may wait for a worker; `find` has the source of a name that is served now."""
+    """`backlog` bytes may wait for a worker; `find` has the source of a name that is served now. `on_silent` is called
+    when the worker does not answer any more."""
 
     find: Callable[[str], Source | None]
     answer: Answer
     on_message: Callable[[dict[str, Any]], None]
+    on_silent: Callable[[], object]
     backlog: int = 64 * 1024 * 1024
 
 
@@ -74,6 +82,16 @@ class Unanswered:
     """A source's actor has ended before it heard of this follower."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask whether the worker is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinged:
+    """It has answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +156,7 @@ class RelayActor(LoopActor):
         self._absent: dict[int, None] = {}
         self._lags: dict[str, object] = {}
         self._cuts = 0
+        self._met = False
 
     def on_start(self) -> None:
         self._channel.hear = self._on_frame
@@ -184,6 +203,23 @@ class RelayActor(LoopActor):
         self._lags = dict(lags)
         self.tell_later(LAG_SECONDS, TellLags())
 
+    @handles(Ping)
+    def _on_ping(self, _message: Ping) -> None:
+        self.spawn(self._ping())
+
+    async def _ping(self) -> None:
+        try:
+            await self._calls.ask("ping", ANSWER_SECONDS)
+        except SilentError:
+            self._config.on_silent()
+        except CallError:
+            return  # it is gone, which the channel tells
+        self._tell_self(Pinged())
+
+    @handles(Pinged)
+    def _on_pinged(self, _message: Pinged) -> None:
+        self.tell_later(PING_SECONDS, Ping())
+
     @handles(Say)
     def _say(self, message: Say) -> None:
         if message.message is not None:
@@ -199,6 +235,9 @@ class RelayActor(LoopActor):
 
     @handles(Heard)
     def _on_heard(self, heard: Heard) -> None:
+        if not self._met:  # until then it starts, which takes its time
+            self._met = True
+            self.tell_later(PING_SECONDS, Ping())
         message = json.loads(heard.payload)
         if "follow" in message:
             self._follow(message)

@@ -154,7 +154,14 @@ class WorkerActor(LoopActor):
         self._process = process
         self.spawn(self._wait(process))
         channel = await Channel.over(ours)
-        config = RelayConfig(self._config.find, self._config.answer, self._on_message, self._config.backlog)
+        silent = Kill(process.pid, "does not answer")
+        config = RelayConfig(
+            find=self._config.find,
+            answer=self._config.answer,
+            on_message=self._on_message,
+            on_silent=lambda: tell(self.actor_ref, silent),
+            backlog=self._config.backlog,
+        )
         order = self._config.order(self._name)
         self._relay = RelayActor.start(channel, config, self._board, self._directory, order)
         tell(self._supervisor, Adopt("relay", self._name, self._relay))

@@ -113,6 +113,8 @@ class Process:
             self._worker.heard(message)
 
     async def _answer(self, name: str, arguments: dict[str, Any]) -> Any:
+        if name == "ping":
+            return None
         assert self._worker is not None
         return await self._worker.answer(name, arguments)
 

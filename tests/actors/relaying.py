@@ -64,7 +64,9 @@ class Far(World):
         self.lost = asyncio.get_running_loop().create_future()
         self.channel.on_lost = self._on_lost
         self.link.use(self.channel, lambda payload: self.orders.append(pickle.loads(payload)))
-        relaying = RelayConfig(lambda _name: self.served, self._answer, self.messages.append, self._backlog)
+        relaying = RelayConfig(
+            lambda _name: self.served, self._answer, self.messages.append, lambda: None, self._backlog
+        )
         near = self.near
         channel = await Channel.over(ours)
         self.relay = RelayActor.start(channel, relaying, near.board, near.directory, pickle.dumps("order"))

@@ -15,12 +15,14 @@ from typing import Any
 import psutil
 import pytest
 
+from actors import relay
 from tests.end_to_end.test_process import SLOTS, Process, running
 from tests.end_to_end.test_queries import http
 from tests.end_to_end.test_resuming import Follower
 from tests.support.client import GraphQLClient, connected
 from tests.support.postgres import Database
 from tests.support.receiver import receiving
+from tests.support.service import serving
 
 SCHEMA = """
 sources:
@@ -254,6 +256,27 @@ async def test_a_worker_that_is_killed_is_started_again_and_the_others_go_on(
         code, output = await service.ended()
         assert code == 0
         assert "worker 1 has ended: SIGKILL; started again in 0.0 s [WORKER_ENDED]" in output
+
+
+async def test_a_worker_that_hangs_is_killed_and_started_again(
+    postgres: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(relay, "ANSWER_SECONDS", 1.0)
+    await postgres.run(TABLE)
+    async with serving(tmp_path, SCHEMA, postgres.environ | {"WORKERS": "1"}) as service:
+        (before,) = service.status().workers
+        assert before.pid is not None
+        os.kill(before.pid, signal.SIGSTOP)
+
+        async def again() -> bool:
+            (now,) = service.status().workers
+            return now.state == "running" and now.pid != before.pid
+
+        await until(again)
+        async with connected(service.port) as client:
+            trades = await client.subscribe(QUERY)
+            await client.until(lambda: len(trades.rows) == 2)
 
 
 async def test_workers_end_when_the_process_that_started_them_is_killed(postgres: Database, tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ class CallError(Exception):
     """There is no answer: the other side is gone, or has failed."""
 
 
+class SilentError(CallError):
+    """There is no answer in time."""
+
+
 class Calls:
     """One end. `say` sends a message to the other, `answer` answers its questions."""
 
@@ -30,7 +34,8 @@ class Calls:
         self._closed = False
 
     async def ask(self, name: str, within: float | None = None, **arguments: Any) -> Any:
-        """The other side's answer. Raises CallError where there is none, or none within so many seconds."""
+        """The other side's answer. Raises CallError where there is none, SilentError where there is none within so many
+        seconds."""
         if self._closed:
             raise CallError("the other process is gone")
         number = next(self._numbers)
@@ -40,7 +45,7 @@ class Calls:
             async with asyncio.timeout(within):
                 return await asked
         except TimeoutError:
-            raise CallError(f"the other process has not answered within {within:g} s") from None
+            raise SilentError(f"the other process has not answered within {within:g} s") from None
         finally:
             self._asked.pop(number, None)
 
