@@ -7,18 +7,31 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pykka import ActorRef
 
 from actors.board import SourceBoard
+from actors.relay_messages import (
+    AskWorker,
+    Heard,
+    LookAgain,
+    Lost,
+    Ping,
+    Pinged,
+    RelayConfig,
+    RoomAgain,
+    Say,
+    TellLags,
+    Unanswered,
+)
 from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import Follower, SourceStateChanged, StartRelay, StopRelay
 from actors.tap import Ended, Failure, Joined, Noted, Relayed
-from tycostream.model import Position, Source
-from tycostream.relay.calls import Answer, CallError, Calls, SilentError
+from tycostream.model import Position
+from tycostream.relay.calls import CallError, Calls, SilentError
 from tycostream.relay.channel import Channel, Kind
 from tycostream.relay.shape import shape_of
 
@@ -40,80 +53,6 @@ FRAMES_AT_ONCE = 8
 """Frames of rows that one follower is sent before others have their turn."""
 
 TOO_SLOW = "this process was too slow; it starts again from where it was, or with all rows"
-
-
-@dataclass(frozen=True, slots=True)
-class RelayConfig:
-    """`backlog` bytes may wait for a worker; `find` has the source of a name that is served now. `on_silent` is called
-    when the worker does not answer any more."""
-
-    find: Callable[[str], Source | None]
-    answer: Answer
-    on_message: Callable[[dict[str, Any]], None]
-    on_silent: Callable[[], object]
-    backlog: int = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A frame came."""
-
-    kind: Kind
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The worker is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoomAgain:
-    """The channel takes more."""
-
-
-@dataclass(frozen=True, slots=True)
-class LookAgain:
-    """See whether sources that were not there are there now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """A source's actor has ended before it heard of this follower."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """Ask whether the worker is well."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pinged:
-    """It has answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class TellLags:
-    """Tell how far sources lag."""
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Send the worker a message, or something that is pickled."""
-
-    message: dict[str, Any] | None = None
-    pickled: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AskWorker:
-    """Ask the worker a question; answered with its answer, or fails with CallError."""
-
-    name: str
-    within: float
-    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False, slots=True)

@@ -18,7 +18,8 @@ from pykka import ActorRef
 
 import tycostream
 from actors.board import SourceBoard
-from actors.relay import RelayActor, RelayConfig, Say
+from actors.relay import RelayActor
+from actors.relay_messages import RelayConfig, Say
 from actors.runtime import LoopActor, handles, tell
 from actors.supervisor import Adopt
 from tycostream.errors import known
@@ -261,8 +262,8 @@ class WorkerActor(LoopActor):
 
 
 def _environment() -> dict[str, str]:
-    """Of a worker: it is handed its settings, and has no use for the password of a database."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")}
+    """Of a worker: it is handed its settings, and has no use for the password of a database, nor libpq's variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DATABASE_", "PG"))}
     home = str(Path(tycostream.__path__[0]).parent)
     return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))}
 

@@ -189,10 +189,12 @@ def _count_to(most: int) -> Callable[[str], int]:
 
 
 def _count_from_zero(most: int) -> Callable[[str], int]:
-    """As `_count_to`, with none among what is valid."""
+    """A number that may be none, with an upper bound."""
 
     def count(text: str) -> int:
-        return 0 if text == "0" else _count_to(most)(text)
+        if not text.isdecimal() or int(text) > most:
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 0 to {most}")
+        return int(text)
 
     return count
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from pykka import ActorRef
 
-from actors.relay import RelayActor, RelayConfig
+from actors.relay import RelayActor
+from actors.relay_messages import RelayConfig
 from actors.runtime import loop_actor, stop_actor
 from actors.source import SourceActor, SourceConfig
 from actors.source_messages import Attach

@@ -126,7 +126,7 @@ async def test_clients_of_all_workers_end_with_the_tables_rows(postgres: Databas
 
 
 async def test_one_port_one_database_connection_and_no_secrets_for_workers(postgres: Database, tmp_path: Path) -> None:
-    async with workers(postgres, tmp_path, DATABASE_PASSWORD="hush-hush") as service, connected(service.port) as client:
+    async with workers(postgres, tmp_path, DATABASE_PASSWORD="hush-hush", PGPASSFILE="/hush-hush") as service, connected(service.port) as client:
         trades = await client.subscribe(QUERY)
         await client.until(lambda: len(trades.rows) == 2)
         ((following,),) = await postgres.run(SLOTS)
@@ -135,7 +135,7 @@ async def test_one_port_one_database_connection_and_no_secrets_for_workers(postg
             process = psutil.Process(one["pid"])
             assert process.ppid() == service.process.pid
             assert "hush-hush" not in " ".join([*process.cmdline(), *process.environ().values()])
-            assert not [name for name in process.environ() if name.startswith("DATABASE_")]
+            assert not [name for name in process.environ() if name.startswith(("DATABASE_", "PG"))]
 
 
 async def test_any_worker_answers_for_all_processes(postgres: Database, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from pykka import ActorRef
 from tornado.netutil import bind_sockets
 
 from actors.board import SourceBoard
-from actors.relay import Say, ask_worker
+from actors.relay import ask_worker
+from actors.relay_messages import Say
 from actors.runtime import loop_actor, tell
 from actors.supervisor import Restart, StartChild
 from actors.worker import StopWorker, UntilServing, WorkerActor, WorkerConfig
