@@ -2,7 +2,7 @@
 it one end of a socket, and ends when it is told to, or when that process is gone.
 
 `python -m tycostream.worker DESCRIPTOR`. SIGTERM and SIGUSR1 send its clients away and end it, as they end the service;
-what a terminal sends (SIGINT, SIGHUP) is for the process that started it.
+what a terminal sends (SIGINT, SIGHUP), and SIGUSR2, is for the process that started it.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ async def _run(descriptor: int) -> int:
 
 def main() -> int:
     """Run the worker whose end of the socket has this descriptor."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     return asyncio.run(_run(int(sys.argv[1])))
 

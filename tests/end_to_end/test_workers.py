@@ -126,7 +126,10 @@ async def test_clients_of_all_workers_end_with_the_tables_rows(postgres: Databas
 
 
 async def test_one_port_one_database_connection_and_no_secrets_for_workers(postgres: Database, tmp_path: Path) -> None:
-    async with workers(postgres, tmp_path, DATABASE_PASSWORD="hush-hush", PGPASSFILE="/hush-hush") as service, connected(service.port) as client:
+    async with (
+        workers(postgres, tmp_path, DATABASE_PASSWORD="hush-hush", PGPASSFILE="/hush-hush") as service,
+        connected(service.port) as client,
+    ):
         trades = await client.subscribe(QUERY)
         await client.until(lambda: len(trades.rows) == 2)
         ((following,),) = await postgres.run(SLOTS)
