@@ -16,6 +16,10 @@ Listener = Callable[[int, str, Standing | None], None]
 """Is told of the board's new revision, the source, and how it stands; None where it is on the board no more."""
 
 
+Watcher = Callable[[str, SourceStateChanged | None], None]
+"""Is told of everything that is posted, clients need not know of it; None where a source is on the board no more."""
+
+
 @dataclass(eq=False, slots=True)
 class SourceBoard:
     """The state that each source last told, by name. Written by the supervisor alone."""
@@ -24,6 +28,7 @@ class SourceBoard:
     revision: int = 1
     """Rises with every change that clients are told of: the timestamps of STATUS."""
     _listeners: dict[Listener, None] = field(default_factory=dict)
+    _watchers: dict[Watcher, None] = field(default_factory=dict)
 
     def post(self, told: SourceStateChanged) -> None:
         """A source has told how it stands."""
@@ -31,12 +36,16 @@ class SourceBoard:
             return
         before = self.states.get(told.name)
         self.states[told.name] = told
+        for watcher in list(self._watchers):
+            watcher(told.name, told)
         if before is None or (before.state, before.since, before.told) != (told.state, told.since, told.told):
             self._tell(told.name, _standing(told))
 
     def remove(self, name: str) -> None:
         """There is no such source any more."""
         if self.states.pop(name, None) is not None:
+            for watcher in list(self._watchers):
+                watcher(name, None)
             self._tell(name, None)
 
     def standings(self, names: Collection[str] | None = None) -> list[Standing]:
@@ -50,6 +59,16 @@ class SourceBoard:
     def unfollow(self, listener: Listener) -> None:
         """Tell it no more."""
         self._listeners.pop(listener, None)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell the watcher of everything from now on, and now of what stands there."""
+        self._watchers[watcher] = None
+        for name, told in self.states.items():
+            watcher(name, told)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Tell it no more."""
+        self._watchers.pop(watcher, None)
 
     def _tell(self, name: str, standing: Standing | None) -> None:
         self.revision += 1

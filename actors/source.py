@@ -26,6 +26,7 @@ from actors.source_memory import SourceMemory
 from actors.source_messages import (
     Attach,
     Attached,
+    BatchDue,
     CrossingsWait,
     Delivered,
     Detach,
@@ -41,11 +42,14 @@ from actors.source_messages import (
     SourceStateChanged,
     SourceUnavailableError,
     StartDriver,
+    StartRelay,
     StartWatch,
     State,
+    StopRelay,
     StopWatch,
     WindowsDue,
 )
+from actors.tap import Tap
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.graphql.errors import UNAVAILABLE
@@ -125,6 +129,8 @@ class SourceActor(LoopActor):
         self._looking: dict[Watch, asyncio.Future[bool]] = {}
         """Whom to tell that their first rows have been looked at."""
         self._lingering: asyncio.TimerHandle | None = None
+        self._tap = Tap(memory)
+        self._batch_timer: asyncio.TimerHandle | None = None
         self._window_timer: asyncio.TimerHandle | None = None
         self._window_at = 0.0
         self._announced = State.IDLE
@@ -156,12 +162,14 @@ class SourceActor(LoopActor):
 
     def on_stop(self) -> None:
         self._stop_driver()
+        self._tap.end("it is being stopped")
         self._questions.fail(f"source {self.source.name} is being stopped")
         for watch in list(self._looking):
             self._forget_looking(watch)
 
     def on_failure(self, *_error: object) -> None:
         self._memory.roll_back()
+        self._tap.end(RESTARTED)
         self.on_stop()
         waiting = list(self._waiting)
         self._waiting.clear()
@@ -248,6 +256,33 @@ class SourceActor(LoopActor):
         self._waiting.pop(subscription, None)
         self._memory.remove(subscription)
         self._linger_if_unused()
+
+    # Other processes
+
+    @handles(StartRelay)
+    def _start_relay(self, message: StartRelay) -> None:
+        self._stop_lingering()
+        self._flush()
+        if self._state is State.IDLE:
+            self._start_driver()
+        self._tap.follow(message.follower, live=self._state is State.LIVE)
+
+    @handles(StopRelay)
+    def _stop_relay(self, message: StopRelay) -> None:
+        self._tap.unfollow(message.follower)
+        self._linger_if_unused()
+
+    def _relay(self) -> None:
+        """Tell other processes what has been told here, or see to it that it is told soon."""
+        assert self._cache.timestamp is not None  # whoever follows has rows
+        wait = self._tap.flush(self._cache.timestamp)
+        if wait is not None and self._batch_timer is None:
+            self._batch_timer = self.tell_later(wait, BatchDue())
+
+    @handles(BatchDue)
+    def _send_batch(self, _message: BatchDue) -> None:
+        self._batch_timer = None
+        self._tap.send()
 
     # Triggers
 
@@ -341,7 +376,7 @@ class SourceActor(LoopActor):
         return f"source {self.source.name} is not available: {self._trouble or 'it has failed'}"
 
     def _wanted(self) -> bool:
-        return self._config.eager or bool(self._waiting or self._questions or self._memory.followed)
+        return self._config.eager or bool(self._waiting or self._questions or self._memory.followed or self._tap)
 
     def _linger_if_unused(self) -> None:
         if not self._wanted() and self._state is not State.IDLE and self._lingering is None:
@@ -397,6 +432,7 @@ class SourceActor(LoopActor):
 
     def _on_changes(self, event: Changes) -> Coroutine[Any, Any, None] | None:
         self._memory.lag.changed(event.committed_at)
+        self._tap.committed_at = event.committed_at
         self._changes += len(event.changes)
         if self._reload is not None:
             self._reload.hold(event.timestamp, event.changes)
@@ -412,9 +448,12 @@ class SourceActor(LoopActor):
         self._attempts.forget()
         self._trouble = None
         self._set_state(State.LIVE, self._note)
+        self._flush()
+        self._tap.live()
 
     def _on_progress(self, event: Progress) -> None:
         self._memory.lag.known(event.closed_at)
+        self._tap.closed_at = event.closed_at
         if self._reload is None and self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
             self._cache.timestamp = event.timestamp
 
@@ -427,10 +466,13 @@ class SourceActor(LoopActor):
         if reload is not None:
             reload.finish()
             self._trouble = None
+            self._tap.committed_at = None
             self._announce(State.LIVE, time.time())  # with the first difference
             if self._cache.timestamp is None:
                 self._cache.load(reload.rows, reload.timestamp)
                 self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
+                if event.past is not None:
+                    self._memory.recall(event.past, self._relation)
             else:
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
             self._reload = None
@@ -458,10 +500,12 @@ class SourceActor(LoopActor):
             self._memory.undelivered.extend(deltas)
             raise
         self._memory.route(deltas, timestamp)
+        self._tap.add(deltas, timestamp)
 
     async def _serve_waiting(self, timestamp: int) -> None:
         for subscription in list(self._waiting):
             await self._admit_waiting(subscription, timestamp)
+        self._tap.live()
         for question, message in self._questions.take().items():
             self.spawn(answer(question, candidates(self._cache, message), message.filter))
         for watch, fire in list(self._memory.unseen.items()):
@@ -476,6 +520,7 @@ class SourceActor(LoopActor):
 
     def _on_waiting(self, event: Waiting) -> None:
         self._note = event.reason
+        self._tap.note(event.reason)
         if self._state in (State.LIVE, State.CONNECTING):
             self._set_state(self._state, event.reason)
 
@@ -489,6 +534,8 @@ class SourceActor(LoopActor):
         for watch in woken:
             tell(watch.receiver, CrossingsWait())
         self._hand_out(told)
+        if self._tap.followers:
+            self._relay()
 
     def _hand_out(self, told: Iterable[tuple[Group, Delivery]]) -> None:
         """Connections before which nothing stands have their changes put on the socket; the others are told."""
@@ -574,6 +621,7 @@ class SourceActor(LoopActor):
         self._note = None
         self._trouble = _told(error)
         retry = self._attempts.failed(permanent=permanent)
+        self._tap.failed(error)
         if permanent:
             self._set_state(State.FAILED, reason)
         else:
@@ -650,6 +698,7 @@ class SourceActor(LoopActor):
             "failures": self._attempts.failures,
             "circuit_open": self._attempts.circuit_open,
             "waiting": len(self._waiting),
+            "relay": self._tap.details(),
             **self._memory.details(),
         }
 

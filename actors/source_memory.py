@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 from tycostream.filters import Filter
-from tycostream.model import Position, Row
+from tycostream.model import Past, Position, Row
 from tycostream.status import Lag
 from tycostream.triggers.watches import Watch, Watches
 from tycostream.views import (
@@ -272,6 +272,12 @@ class SourceMemory:
         if self.cache.timestamp is not None:
             for recent in self.every_recent():
                 recent.moved(relation if recent is self.recent else None, self.cache.timestamp)
+
+    def recall(self, past: list[Past], relation: str | None) -> None:
+        """The rows come from another process, which has told what led to them: remember that as if it had been here."""
+        assert self.cache.timestamp is not None
+        self.recent.start(relation, self.cache.timestamp)
+        self.recent.recall(past, self.cache.timestamp)
 
     def flush_windows(self, now: float) -> Iterator[tuple[Group, Delivery]]:
         """What has been gathered in windows that have ended."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
+
+from pykka import ActorRef
 
 from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql.errors import UNAVAILABLE
-from tycostream.model import Key, Row, Source
+from tycostream.model import Key, Position, Row, Source
 from tycostream.status import STATUS, Lag, SourceState
 from tycostream.triggers.watches import Watch
 from tycostream.views import Addressed, Beginning, Derivation, Subscription
@@ -23,6 +26,17 @@ def place_of(source: Source) -> tuple[str, str]:
 def interrupted(name: str) -> str:
     """What clients are told of a source whose actor does not run at this moment."""
     return f"source {name} was interrupted by an error; try again, or see in source_status whether it is coming back"
+
+
+@dataclass(eq=False, slots=True)
+class Follower:
+    """One who follows from another process, through a relay. `number` is its own, `position` up to where it has
+    everything, `heard` the last failure that it knows of."""
+
+    relay: ActorRef[Any]
+    number: int
+    position: Position | None
+    heard: int
 
 
 # What it hears
@@ -98,6 +112,25 @@ class ExplainFilter:
 
     filter: Filter
     derivation: Derivation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartRelay:
+    """Tell a follower in another process everything that happens to the rows; see `tap.Tap`."""
+
+    follower: Follower
+
+
+@dataclass(frozen=True, slots=True)
+class StopRelay:
+    """Tell it nothing more."""
+
+    follower: Follower
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDue:
+    """To itself: what waits for other processes is to be sent."""
 
 
 @dataclass(frozen=True, slots=True)

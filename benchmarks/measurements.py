@@ -16,6 +16,7 @@ from benchmarks.slow import slow
 from benchmarks.snapshot import snapshot
 from benchmarks.storm import storm
 from benchmarks.triggers import triggers
+from benchmarks.workers import workers
 
 MEASUREMENTS: dict[str, Callable[[float], Awaitable[list[Result]]]] = {
     "firehose": firehose,
@@ -29,4 +30,5 @@ MEASUREMENTS: dict[str, Callable[[float], Awaitable[list[Result]]]] = {
     "storm": storm,
     "slow": slow,
     "materialize": ingest,
+    "workers": workers,
 }

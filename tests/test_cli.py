@@ -18,7 +18,8 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["serv"], ["check", "--off"], ["schema"], ["schema", "diff", "a.yaml"], ["schema", "generate", "-e", "x"], ["schema", "generate", "-x"]],
+    [["serv"], ["check", "--off"], ["schema"], ["schema", "diff", "a.yaml"], ["schema", "generate", "-e", "x"], ["schema", "generate", "-x"],
+     ["--workers", "2", "check"], ["--workers", "65"], ["--workers", "-1"], ["--workers", "some"]],
 )  # fmt: skip
 def test_what_is_not_known_ends_with_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code: 0 fine, 1 failed, 2 the configuration has to be mended."""
     parser = make_parser()
     parsed = parser.parse_args(arguments)
-    for option in ("reload", "profile"):
-        if getattr(parsed, option) and parsed.run is not _serve:
+    for option in ("reload", "workers", "profile"):
+        if getattr(parsed, option) not in (False, None) and parsed.run is not _serve:
             parser.error(f"--{option} is for serving: it stands without a command")
     try:
         code: int = parsed.run(parsed)
@@ -69,6 +70,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--reload",
         action="store_true",
         help="serve a changed schema file without a restart, and start again when tycostream's own code has changed",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=_count_from_zero(64),
+        help="serve clients from so many processes beside the one that follows the database (default: WORKERS or 0)",
     )
     parser.add_argument(
         "--profile",
@@ -181,6 +188,17 @@ def _count_to(most: int) -> Callable[[str], int]:
     return count
 
 
+def _count_from_zero(most: int) -> Callable[[str], int]:
+    """A number that may be none, with an upper bound."""
+
+    def count(text: str) -> int:
+        if not text.isdecimal() or int(text) > most:
+            raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 0 to {most}")
+        return int(text)
+
+    return count
+
+
 def _address(text: str) -> str:
     """The address of a WebSocket; one of HTTP is taken for it."""
     found = re.fullmatch(r"(?:http|ws)(s?)://([^\s/?#][^\s]*)", text)
@@ -210,6 +228,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     from tycostream.serving import RESTART, serve
 
     settings, catalog = _configuration()
+    if arguments.workers is not None:
+        settings = replace(settings, service=replace(settings.service, workers=arguments.workers))
     with ExitStack() as stack:
         if arguments.profile is not None:
             try:

@@ -210,6 +210,19 @@ GROUPS: dict[str, tuple[Failure, ...]] = {
             _NEVER,
             log="tycostream.supervisor",
         ),
+        Failure(
+            "WORKER_ENDED",
+            "A worker process has ended by itself. It is started again, and its clients come back to one of the "
+            "others; `/health` is `degraded` meanwhile.",
+            _BACK,
+            log="tycostream.worker",
+        ),
+        Failure(
+            "INGEST_LOST",
+            "The process that follows the database is gone, and so its workers end: start the service again.",
+            _BACK,
+            log="tycostream",
+        ),
         Failure("START_FAILED", "The service could not start; the log says why.", _LATER, log="tycostream", exit=1),
         Failure(
             "CONFIGURATION_INVALID", "The settings or the schema file have mistakes: all are listed.", _NEVER, exit=2

@@ -74,6 +74,15 @@ class Lag:
         self._last = self._known_until = None
 
     @property
+    def moments(self) -> tuple[float | None, float | None]:
+        """All that is known of it, for a Lag in another process: see `take_over`."""
+        return self._known_until, self._last
+
+    def take_over(self, moments: tuple[float | None, float | None]) -> None:
+        """Know what another one knows."""
+        self._known_until, self._last = moments
+
+    @property
     def ms(self) -> float | None:
         """The lag of this moment in milliseconds; None where nothing is known of it."""
         if self._known_until is not None:

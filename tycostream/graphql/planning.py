@@ -19,12 +19,12 @@ from graphql.execution import VariableValues
 
 from tycostream.filters import Filter, FilterError, KeyLookup, key_lookup
 from tycostream.graphql.documents import Document, Documents
-from tycostream.graphql.errors import BAD_USER_INPUT, refused
+from tycostream.graphql.errors import BAD_USER_INPUT, RequestError, refused
 from tycostream.graphql.fields import collect_fields, field_tree
 from tycostream.graphql.limits import Limits, check_roots
 from tycostream.graphql.ordering import parse_order, sort_key
 from tycostream.graphql.pace import batch_name, batches, rhythm, slow_policy
-from tycostream.graphql.queries import PreparedQuery, RowReader, RowsPlan, Slice, execute_query
+from tycostream.graphql.queries import Elsewhere, PreparedQuery, RowReader, RowsPlan, Slice, delegate, execute_query
 from tycostream.graphql.rendering import Selection, make_selection
 from tycostream.graphql.resuming import resumption
 from tycostream.graphql.rules import derivation_of, selected, where_filter
@@ -67,7 +67,7 @@ class SubscriptionPlan:
 
 
 class Engine:
-    """Prepares and executes requests against the catalog's schema."""
+    """Prepares and executes requests against the catalog's schema. Triggers are a service here, or `elsewhere`."""
 
     def __init__(
         self,
@@ -76,10 +76,12 @@ class Engine:
         rows: RowReader,
         triggers: TriggerService | None = None,
         statuses: StatusReader | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._limits = limits
         self._rows = rows
         self._triggers = triggers
+        self._elsewhere = elsewhere
         self.adopt(catalog, build_schema(catalog, statuses))
 
     def adopt(self, catalog: Catalog, schema: GraphQLSchema) -> None:
@@ -114,7 +116,19 @@ class Engine:
 
     async def execute(self, prepared: PreparedQuery) -> dict[str, object]:
         """The response: `data`, and `errors` where there are any."""
-        return await execute_query(self._rows, self._triggers, prepared)
+        return await execute_query(self._rows, self._triggers, prepared, self._elsewhere)
+
+    async def execute_on_triggers(
+        self, query: str, operation_name: str | None, variables: Mapping[str, object] | None
+    ) -> dict[str, object]:
+        """The response to a request of another process: see `Elsewhere`."""
+        try:
+            prepared = self.prepare(query, operation_name, variables)
+        except RequestError as error:
+            return {"data": None, "errors": error.errors}
+        assert isinstance(prepared, PreparedQuery)
+        data, errors = await delegate(self._triggers, prepared)
+        return {"data": data, "errors": errors} if errors else {"data": data}
 
     def _plan(self, document: Document, variables: dict[str, Any]) -> SubscriptionPlan | PreparedQuery:
         operation = document.operation
@@ -132,8 +146,15 @@ class Engine:
         if operation.operation is OperationType.QUERY:
             rows = [self._plan_rows(document, key, nodes, values, variables) for key, nodes in fields.items()]
         name = operation.name.value if operation.name else None
+        rest = {nodes[0].name.value for nodes in fields.values()} - {plan.node.name.value for plan in rows if plan}
         return PreparedQuery(
-            self.schema, document.tree, name, variables, tuple(fields), tuple(plan for plan in rows if plan)
+            self.schema,
+            document.tree,
+            name,
+            variables,
+            tuple(fields),
+            tuple(plan for plan in rows if plan),
+            on_triggers=any(not one.startswith("__") and one != SOURCE_STATUS for one in rest),
         )
 
     def _plan_subscription(

@@ -43,6 +43,13 @@ class RowReader(Protocol):
         """The row with this key."""
 
 
+class Elsewhere(Protocol):
+    """Carries out requests about triggers where another process has them."""
+
+    async def __call__(self, query: str, operation_name: str | None, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The response object, of which fields that read rows are of no meaning."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """The rows of a filter in an order, from place `offset` to before `end`."""
@@ -77,7 +84,7 @@ class RowsPlan:
 @dataclass(frozen=True, slots=True)
 class PreparedQuery:
     """A query or mutation that is ready to be executed, any number of times, on the schema for which it was prepared.
-    `keys` are the response keys in order."""
+    `keys` are the response keys in order. `on_triggers`: some fields are about triggers."""
 
     schema: GraphQLSchema
     tree: DocumentNode
@@ -85,16 +92,23 @@ class PreparedQuery:
     variables: Mapping[str, Any]
     keys: tuple[str, ...]
     rows: tuple[RowsPlan, ...]
+    on_triggers: bool = False
 
 
 async def execute_query(
-    reader: RowReader, triggers: TriggerService | None, prepared: PreparedQuery
+    reader: RowReader,
+    triggers: TriggerService | None,
+    prepared: PreparedQuery,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, object]:
     """The response object: `data`, and `errors` where there are any."""
     data: dict[str, object] | None = dict.fromkeys(prepared.keys)
     errors: list[dict[str, Any]] = []
     if len(prepared.rows) < len(prepared.keys):
-        data, errors = await _delegate(triggers, prepared)
+        if elsewhere is not None and prepared.on_triggers:
+            data, errors = await _send(elsewhere, prepared)
+        else:
+            data, errors = await delegate(triggers, prepared)
     # Asked for together, so that the fields of one source show one moment; sorted and written one after the other
     reads = await asyncio.gather(*(_read(reader, plan.reads) for plan in prepared.rows), return_exceptions=True)
     for plan, read in zip(prepared.rows, reads, strict=True):
@@ -111,7 +125,14 @@ async def execute_query(
     return {"data": data, "errors": errors} if errors else {"data": data}
 
 
-async def _delegate(
+async def _send(elsewhere: Elsewhere, prepared: PreparedQuery) -> tuple[dict[str, object] | None, list[dict[str, Any]]]:
+    assert prepared.tree.loc is not None
+    text = prepared.tree.loc.source.body
+    answer = await elsewhere(text, prepared.operation_name, prepared.variables)
+    return answer["data"], list(answer.get("errors", ()))
+
+
+async def delegate(
     triggers: TriggerService | None, prepared: PreparedQuery
 ) -> tuple[dict[str, object] | None, list[dict[str, Any]]]:
     """All fields as graphql-core answers them; those that read rows have a stand-in (see schema.py)."""

@@ -68,8 +68,21 @@ class SnapshotRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """Changes of one timestamp, all or a part of them, that led to the rows of a snapshot: key, row before and after
+    (None: absent), and the changed columns as a bitmask. `since` is the timestamp before them."""
+
+    since: int
+    timestamp: int
+    deltas: list[tuple[Key, Row | None, Row | None, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotComplete:
-    """Every row of the snapshot has been reported."""
+    """Every row of the snapshot has been reported. `past` is what is known of the changes before it, the oldest first;
+    None where nobody who reports it remembers any."""
+
+    past: list[Past] | None = None
 
 
 @dataclass(frozen=True, slots=True)

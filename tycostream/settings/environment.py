@@ -125,6 +125,12 @@ class ServiceSettings:
 
     port: int = variable("GRAPHQL_PORT", "4000", port(0), "The port to listen on; 0 takes any free one.")
     host: str = variable("GRAPHQL_HOST", "", text, "The address to listen on; all of them where it is empty.")
+    workers: int = variable(
+        "WORKERS",
+        "0",
+        whole_number(0, 64),
+        "Processes that serve clients, beside the one that follows the database; 0: one process does everything.",
+    )
     ui: bool = variable("GRAPHQL_UI", "false", yes_or_no, "Whether browsers get a console to write queries in.")
     schema_path: Path = variable("SCHEMA_PATH", "./schema.yaml", path, "The schema file, which names the sources.")
     log_level: LogLevel = variable(
@@ -272,6 +278,12 @@ class Limits:
         "1073741824",
         _BYTES,
         "About how many bytes wait for all clients together, before those that the most waits for are disconnected.",
+    )
+    worker_backlog_bytes: int = variable(
+        "WORKER_BACKLOG_BYTES",
+        "67108864",
+        _BYTES,
+        "How many bytes of changes may wait for a worker process, before it has to ask for its sources' rows again.",
     )
     init_timeout_seconds: float = variable(
         "INIT_TIMEOUT_SECONDS", "3", seconds(0.001), "How long a WebSocket client may take for its connection_init."

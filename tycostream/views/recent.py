@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tycostream.model import Source
+from tycostream.model import Past, Source
 from tycostream.views.cache import Delta
 from tycostream.views.cursor import Cursor, Moment
 from tycostream.views.delivery import ViewChange
@@ -165,6 +165,21 @@ class RecentChanges:
             found.append(batch)
         found.reverse()
         return found
+
+    def past(self) -> list[Past]:
+        """All that is remembered, the oldest first."""
+        return [Past(batch.since, batch.timestamp, batch.deltas) for batch in self._batches]
+
+    def recall(self, past: list[Past], now: int) -> None:
+        """Remember what another log of the same history does, up to `now`. This one has just been started."""
+        for one in past:
+            size = self._size(one.deltas)
+            self._batches.append(Batch(one.since, one.timestamp, one.deltas, size, self._clock()))
+            self._rows += len(one.deltas)
+            self._bytes += size
+        if past:
+            self._floor = min(past[0].since, now)
+        self._trim()
 
     def details(self) -> dict[str, Any]:
         """For the debug page."""

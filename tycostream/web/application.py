@@ -105,9 +105,13 @@ def make_application(services: Services, config: WebConfig, more: Sequence[Route
     )
 
 
-def listen(application: Application, config: WebConfig, port: int, host: str) -> tuple[HTTPServer, int]:
-    """Serve on a port (0: any free one) and say which. Raises OSError where it is taken."""
-    sockets = [polite(one) for one in bind_sockets(port, address=host or None, backlog=4096)]
+def listen(
+    application: Application, config: WebConfig, port: int, host: str, *, shared: bool = False
+) -> tuple[HTTPServer, int]:
+    """Serve on a port (0: any free one) and say which; `shared` with other processes that do the same. Raises OSError
+    where it is taken."""
+    bound = bind_sockets(port, address=host or None, backlog=4096, reuse_port=shared)
+    sockets = [polite(one) for one in bound]
     server = HTTPServer(
         application,
         max_body_size=sys.maxsize,  # the handlers bound what they keep: see BaseHandler

@@ -128,13 +128,14 @@ def _by_parent(actors: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], i
 
 def _row(actor: dict[str, Any], depth: int) -> str:
     name, state = escape(f"{actor['kind']} {actor['name']}"), escape(actor["state"])
+    process = f"<br><small>{escape(actor['process'])}</small>" if actor.get("process") else ""
     if actor["urn"]:
         name = f'<a href="/debug/actors/{quote(actor["urn"], safe=":")}">{name}</a>'
     error = f'<div class="error">{escape(actor["last_error"])}</div>' if actor["last_error"] else ""
     details = escape(json.dumps(actor["details"], indent=1, ensure_ascii=False, default=str))
     shut = "" if actor["kind"] == "connection" else " open"
     return (
-        f'<tr{" class=child" if depth else ""}><td>{name}{error}<td class="{state}">{state}'
+        f'<tr{" class=child" if depth else ""}><td>{name}{process}{error}<td class="{state}">{state}'
         f'<td class="number">{actor["uptime_seconds"]:.0f} s<td class="number">{actor["restarts"]}'
         f'<td class="number">{actor["inbox_depth"]}<td class="number">{actor["messages_handled"]}'
         f"<td><details{shut}><summary>details</summary><pre>{details}</pre></details></tr>"
