@@ -176,7 +176,7 @@ def test_what_is_installed_is_whole_and_nothing_is_left_over(image: Image) -> No
     packages = next(installed.glob("lib/python3*/site-packages"))
     assert not list(packages.glob("pip*"))
     bytecode = [path.name.split(".")[0] for path in (packages / "tycostream" / "__pycache__").glob("*.pyc")]
-    assert "app" in bytecode
+    assert "serving" in bytecode
     assert sorted(path.name for path in image.root.iterdir()) == ["app", "opt", "source", "wheels"]
 
 
