@@ -190,10 +190,15 @@ class Service:
         """Start what all sources share; the result makes a driver for one of them."""
         silence = self.settings.sources.silence_seconds
         parameters = self.database = replace(await self._database(), silence=silence)
-        if self.settings.database.type == "materialize":
-            in_process = self.settings.database.reader == "process"
-            return lambda source: MaterializeDriver(source, parameters, silence, in_process=in_process)
         sources = self.settings.sources
+        if self.settings.database.type == "materialize":
+            return partial(
+                MaterializeDriver,
+                parameters=parameters,
+                silence=silence,
+                in_process=self.settings.database.reader == "process",
+                history=sources.recent_changes_seconds,
+            )
 
         def make_feed(_supervisor: ActorRef[Any]) -> ActorRef[Any]:
             return FeedActor.start(parameters, sources.slot_timeout_seconds)
