@@ -37,7 +37,7 @@ from tycostream.databases.connection import ConnectionParameters
 from tycostream.databases.driver import Driver
 from tycostream.databases.embedded import EmbeddedPostgres
 from tycostream.databases.materialize import MaterializeDriver
-from tycostream.databases.postgres import Intervals, PostgresDriver
+from tycostream.databases.postgres import DurableOptions, Intervals, PostgresDriver
 from tycostream.filters import Filter, KeyLookup
 from tycostream.graphql import Engine, Limits, UnavailableError
 from tycostream.graphql.errors import SCHEMA_CHANGED, SOURCE_REMOVED
@@ -200,8 +200,11 @@ class Service:
                 history=sources.recent_changes_seconds,
             )
 
+        slot = sources.replication_slot
+        durable = DurableOptions(slot, sources.recent_changes_seconds) if slot else None
+
         def make_feed(_supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return FeedActor.start(parameters, sources.slot_timeout_seconds)
+            return FeedActor.start(parameters, sources.slot_timeout_seconds, durable)
 
         await self._start_child(StartChild("feed", FEED, make_feed, Restart()))
         feed = FeedHandle(self._directory, FEED)
