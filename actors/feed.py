@@ -18,7 +18,7 @@ from pykka import ActorRef
 from actors.runtime import LoopActor, handles, tell
 from tycostream.databases.connection import ConnectionParameters
 from tycostream.databases.driver import DatabaseError
-from tycostream.databases.postgres.replication import Follower, ReplicationStream
+from tycostream.databases.postgres.replication import DurableOptions, Follower, Left, ReplicationStream
 
 log = logging.getLogger("tycostream.feed")
 
@@ -54,9 +54,13 @@ class FeedActor(LoopActor):
 
     kind = "feed"
 
-    def __init__(self, parameters: ConnectionParameters, slot_timeout: float) -> None:
+    def __init__(
+        self, parameters: ConnectionParameters, slot_timeout: float, durable: DurableOptions | None = None
+    ) -> None:
         super().__init__()
         self._parameters = parameters
+        self._durable = durable
+        self._left: Left | None = None
         self._slot_timeout = slot_timeout
         self._opening: asyncio.Task[ReplicationStream] | None = None
         self._stream: ReplicationStream | None = None
@@ -114,7 +118,9 @@ class FeedActor(LoopActor):
             for tell_it in list(self._waiting):
                 tell_it(reason)
 
-        stream = ReplicationStream(self._parameters, slot_timeout=self._slot_timeout)
+        stream = ReplicationStream(
+            self._parameters, slot_timeout=self._slot_timeout, durable=self._durable, left=self._left
+        )
         try:
             await stream.open(waiting)
         except BaseException:
@@ -152,6 +158,7 @@ class FeedActor(LoopActor):
         if self._opening is not None:
             self._opening.cancel()
         if self._stream is not None:
+            self._left = Left(self._stream.lsn, self._stream.pid)
             self.spawn(_close(self._stream, self._reading))
         self._stream = self._reading = self._opening = None
         for lost in self._lost.values():
@@ -164,6 +171,8 @@ class FeedActor(LoopActor):
         return {
             "database": repr(self._parameters),
             "connected": stream is not None,
+            "slot": None if stream is None else stream.slot,
+            "durable": self._durable is not None,
             "followers": len(self._lost),
             "position": None if stream is None else str(stream.lsn),
             "transactions": None if stream is None else stream.transactions,

@@ -17,6 +17,7 @@ from typing import Any
 
 from pykka import ActorRef
 
+from actors import first_rows
 from actors.attempts import Attempts
 from actors.handing_out import hand_out
 from actors.intake import Intake
@@ -58,7 +59,6 @@ from tycostream.model import (
     Change,
     Changes,
     Event,
-    Position,
     Progress,
     ReadBy,
     Resumed,
@@ -414,7 +414,8 @@ class SourceActor(LoopActor):
         if isinstance(event, SnapshotComplete):
             return self._finish_reload(event)
         if isinstance(event, SnapshotStarted):
-            self._reload = Reload(self.source, event.timestamp)
+            returning = self._cache.timestamp is None and self._memory.returning is not None
+            self._reload = Reload(self.source, event.timestamp, self._memory.limits.rows if returning else 0)
             self._relation = event.relation
         elif isinstance(event, Resumed):
             self._on_resumed()
@@ -431,12 +432,14 @@ class SourceActor(LoopActor):
         return None
 
     def _on_changes(self, event: Changes) -> Coroutine[Any, Any, None] | None:
-        self._memory.lag.changed(event.committed_at)
         self._tap.committed_at = event.committed_at
         self._changes += len(event.changes)
         if self._reload is not None:
             self._reload.hold(event.timestamp, event.changes)
-        elif self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
+            self._handled(event)
+            return None
+        self._memory.lag.changed(event.committed_at)
+        if self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
             if len(event.changes) > SLICE_ROWS:
                 return self._apply_slowly(event)
             self._apply(event.changes, event.timestamp)
@@ -454,7 +457,9 @@ class SourceActor(LoopActor):
     def _on_progress(self, event: Progress) -> None:
         self._memory.lag.known(event.closed_at)
         self._tap.closed_at = event.closed_at
-        if self._reload is None and self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
+        if self._reload is not None:
+            self._reload.progress(event.timestamp)
+        elif self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
             self._cache.timestamp = event.timestamp
 
     async def _apply_slowly(self, event: Changes) -> None:
@@ -464,16 +469,16 @@ class SourceActor(LoopActor):
     async def _finish_reload(self, event: SnapshotComplete) -> None:
         reload = self._reload
         if reload is not None:
-            reload.finish()
             self._trouble = None
             self._tap.committed_at = None
             self._announce(State.LIVE, time.time())  # with the first difference
             if self._cache.timestamp is None:
-                self._cache.load(reload.rows, reload.timestamp)
+                await first_rows.load(self._memory, reload, self._relation, event.since)
                 self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
                 if event.past is not None:
                     self._memory.recall(event.past, self._relation)
             else:
+                reload.finish()
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
             self._reload = None
             self._memory.reloaded(self._relation)
@@ -582,10 +587,12 @@ class SourceActor(LoopActor):
         self._intake = Intake(partial(tell, self.actor_ref, EventsWait(self._run)))
         if self._cache.timestamp is None and self._state is not State.FAILED:
             self._set_state(State.CONNECTING, self._reason)
-        resume = None if self._state is State.FAILED else self._memory.position
-        self._driver = self.spawn(self._drive(self._run, self._make_driver(self.source), self._intake, resume))
+        anew = self._state is State.FAILED
+        self._driver = self.spawn(self._drive(self._run, self._make_driver(self.source), self._intake, anew=anew))
 
-    async def _drive(self, run: int, driver: Driver, intake: Intake, resume: Position | None) -> None:
+    async def _drive(self, run: int, driver: Driver, intake: Intake, *, anew: bool) -> None:
+        # Looked at when this turn is over: many may have come back in it
+        resume = None if anew else self._memory.position or self._memory.returning
         try:
             await driver.run(intake.emit, intake.ready, resume)
         except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from operator import attrgetter
 from typing import Any
 
 from tycostream.filters import Filter
@@ -168,6 +169,16 @@ class SourceMemory:
             mark_end=subscription.mark_end,
         )
 
+    @property
+    def returning(self) -> Position | None:
+        """Up to where those who wait for rows and come back with a cursor have everything: the oldest of them."""
+        cursors = [one.resume for one in self.waiting if one.resume is not None and one.resume.after is not None]
+        if not cursors:
+            return None
+        newest = max(cursors, key=attrgetter("upto"))  # others of an earlier history can't be helped
+        oldest = min(one.after for one in cursors if one.history == newest.history and one.after is not None)
+        return Position(oldest, newest.history, known=False)
+
     def _recent_of(self, derivation: Derivation | None) -> RecentChanges:
         """The log that tells what a follower of this derivation has missed."""
         if derivation is None or not derivation.remembers:
@@ -277,7 +288,7 @@ class SourceMemory:
         """The rows come from another process, which has told what led to them: remember that as if it had been here."""
         assert self.cache.timestamp is not None
         self.recent.start(relation, self.cache.timestamp)
-        self.recent.recall(past, self.cache.timestamp)
+        self.recent.adopt(past, self.cache.timestamp)
 
     def flush_windows(self, now: float) -> Iterator[tuple[Group, Delivery]]:
         """What has been gathered in windows that have ended."""

@@ -126,6 +126,13 @@ GROUPS: dict[str, tuple[Failure, ...]] = {
             http=(200,),
             log="tycostream.source",
         ),
+        Failure(
+            "SLOT_LOST",
+            "The replication slot (`REPLICATION_SLOT`) could not be used any more and was made anew: sources read new "
+            "snapshots, and cursors from before lead to one.",
+            _NEVER,
+            log="tycostream.postgres",
+        ),
     ),
     "Triggers": (
         Failure("BAD_TRIGGER_NAME", "A name is empty, too long, or holds control characters.", _NEVER, True, (200,)),

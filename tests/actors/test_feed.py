@@ -27,6 +27,12 @@ class Hearer:
     async def ready(self) -> None:
         return None
 
+    def on_start(self, history: Any) -> None:
+        return None
+
+    def on_progress(self, lsn: int) -> None:
+        return None
+
     def on_transaction(self, lsn: int, committed_at: float, changes: Sequence[Any], xid: int) -> None:
         self.heard.append(len(changes))
 

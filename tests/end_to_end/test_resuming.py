@@ -16,6 +16,8 @@ from tornado.ioloop import IOLoop
 from tests.end_to_end.test_any_history import SCHEMA, TABLES, statements
 from tests.support.client import BOTH, TRANSPORT_WS, GraphQLClient, connected
 from tests.support.databases import AnyDatabase
+from tests.support.materialize.database import MaterializeDatabase
+from tests.support.postgres import Database
 from tests.support.service import serving
 from tycostream.app import Service
 
@@ -177,16 +179,20 @@ async def test_beyond_what_is_remembered_a_marked_snapshot_follows(database: Any
             assert follower.marks_heard == ["END"]
             await database.run("DELETE FROM trades")
             await follower.settle(client, database)
-        # With Materialize, the cursor of the newest timestamp outlives the service
         await database.run("INSERT INTO trades VALUES (1, 'A', 1)")
         await database.run("DELETE FROM trades")
+    if isinstance(database, MaterializeDatabase):
+        database.simulator.world.compact(database.simulator.world.frontier - 1)
     async with serving(tmp_path, SMALL, database.environ) as service, connected(service.port) as client:
         await follower.subscribe(client, "1")
         await client.until(lambda: "END" in follower.marks_heard)
         assert [(one["snapshot"], one["data"]) for one in follower.heard] == [("RESET", None), ("END", None)]
 
 
-async def test_a_restart_is_told_as_a_new_beginning(database: AnyDatabase, tmp_path: Path) -> None:
+async def test_a_restart_is_told_as_a_new_beginning_where_the_database_keeps_no_history(
+    postgres: Database, tmp_path: Path
+) -> None:
+    database = postgres
     database.execute(TRADES)
     follower = trades()
     for _ in range(2):

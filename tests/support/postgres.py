@@ -156,6 +156,11 @@ class Database:
         return f"host={known.host} port={known.port} user={known.user} dbname={known.name}"
 
     @property
+    def slot(self) -> str:
+        """A name for a replication slot, which are the whole server's. It is removed with the database."""
+        return f"kept_by_{self.parameters.name}"
+
+    @property
     def environ(self) -> dict[str, str]:
         """The service's environment variables for this database."""
         known = self.parameters
@@ -224,6 +229,10 @@ class Database:
         slots = "SELECT count(*) FROM pg_replication_slots WHERE database = %s AND active"
         while admin.execute(slots, (self.parameters.name,)) != [(0,)] and time.monotonic() < deadline:
             admin.execute("SELECT pg_sleep(0.01)")
+        admin.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s AND NOT active",
+            (self.parameters.name,),
+        )
         admin.execute(f"DROP DATABASE IF EXISTS {self.parameters.name} WITH (FORCE)")
         admin.close()
 

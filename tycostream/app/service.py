@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pykka import ActorRef
@@ -25,7 +26,7 @@ from tycostream.databases.connection import ConnectionParameters
 from tycostream.databases.driver import Driver
 from tycostream.databases.embedded import EmbeddedPostgres
 from tycostream.databases.materialize import MaterializeDriver
-from tycostream.databases.postgres import Intervals, PostgresDriver
+from tycostream.databases.postgres import DurableOptions, Intervals, PostgresDriver
 from tycostream.graphql import Engine
 from tycostream.model import Catalog
 from tycostream.reload import Changeover
@@ -158,13 +159,20 @@ class Service(Core):
         """Start what all sources share; the result makes a driver for one of them."""
         silence = self.settings.sources.silence_seconds
         parameters = self.database = replace(await self._database(), silence=silence)
-        if self.settings.database.type == "materialize":
-            in_process = self.settings.database.reader == "process"
-            return lambda source: MaterializeDriver(source, parameters, silence, in_process=in_process)
         sources = self.settings.sources
+        if self.settings.database.type == "materialize":
+            return partial(
+                MaterializeDriver,
+                parameters=parameters,
+                silence=silence,
+                in_process=self.settings.database.reader == "process",
+                history=sources.recent_changes_seconds,
+            )
+        slot = sources.replication_slot
+        durable = DurableOptions(slot, sources.recent_changes_seconds) if slot else None
 
         def make_feed(_supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return FeedActor.start(parameters, sources.slot_timeout_seconds)
+            return FeedActor.start(parameters, sources.slot_timeout_seconds, durable)
 
         await self._start_child(StartChild("feed", FEED, make_feed, Restart()))
         feed = FeedHandle(self._directory, FEED)

@@ -34,8 +34,9 @@ class Driver(Protocol):
     CancelledError when the source stops it, after which everything it opened is closed. `emit` never blocks and
     may be called from within `run` or from a callback on the same loop. `ready` is awaited between pieces of a
     snapshot: it returns when the source has caught up with what was emitted, so that a fast database can't
-    fill the memory. `resume` is up to where the source has everything already, None where it has nothing: a driver that
-    can goes on from there, and every other reports a snapshot.
+    fill the memory. `resume` is up to where the source has everything already, or up to where those who come back to it
+    have (see `Position`); None where nobody has anything. A driver that can goes on from there, and every other reports
+    a snapshot.
     """
 
     async def run(self, emit: Callable[[Event], None], ready: Ready, resume: Position | None) -> None: ...

@@ -52,9 +52,9 @@ key with None.
 
 @dataclass(frozen=True, slots=True)
 class SnapshotStarted:
-    """A new snapshot begins. `timestamp` is the database time that it shows; changes up to and including it are
-    in the snapshot and are ignored should they also arrive as `Changes`. `relation` names the very relation that is
-    read, where the database tells: another one of the same name has another history."""
+    """A new snapshot begins. `timestamp` is the database time that it shows; changes up to and including it are in the
+    snapshot, and should they also arrive as `Changes` only their keys count: see `SnapshotComplete`. `relation` names
+    the very relation that is read, where the database tells: another one of the same name has another history."""
 
     timestamp: int
     relation: str | None = None
@@ -79,9 +79,11 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotComplete:
-    """Every row of the snapshot has been reported. `past` is what is known of the changes before it, the oldest first;
-    None where nobody who reports it remembers any."""
+    """Every row of the snapshot has been reported. `since`: and so has every change after this time, whether before the
+    snapshot's own time or later, so that those who were there before can be told what they missed. `past` is what is
+    known of the changes before it, the oldest first; None where nobody who reports it remembers any."""
 
+    since: int | None = None
     past: list[Past] | None = None
 
 
@@ -115,10 +117,15 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Up to where a source has everything: a timestamp, in the history of a relation (see `SnapshotStarted`)."""
+    """Up to where a source has everything: a timestamp, in the history of a relation (see `SnapshotStarted`).
+
+    With `known` false it has nothing, but somebody comes back who has been told everything up to there: a driver that
+    can reports all changes after that time besides a snapshot (see `SnapshotComplete.since`).
+    """
 
     timestamp: int
     relation: str | None
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

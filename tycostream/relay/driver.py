@@ -108,7 +108,7 @@ class Reading:
     def completed(self) -> None:
         """All rows have come, and what led to them."""
         past, self._past = self._past, []
-        self._emit(SnapshotComplete(past))
+        self._emit(SnapshotComplete(past=past))
 
     def noted(self, reason: str | None) -> None:
         """The other process's driver can't go on yet, or goes on in a lesser way; None when that is over."""

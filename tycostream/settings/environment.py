@@ -26,6 +26,7 @@ from tycostream.settings.variables import (
     path,
     port,
     seconds,
+    slot_name,
     text,
     variable,
     variables_of,
@@ -177,6 +178,13 @@ class SourceSettings:
         "30",
         seconds(1),
         "How long a new replication slot waits for transactions that are open.",
+    )
+    replication_slot: str = variable(
+        "REPLICATION_SLOT",
+        "",
+        slot_name,
+        "PostgreSQL: a replication slot that stays, from which a lost connection and the next start go on; where it is"
+        " empty, each connection makes a temporary one.",
     )
     silence_seconds: float = variable(
         "DATABASE_SILENCE_SECONDS",

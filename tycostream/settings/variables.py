@@ -66,6 +66,17 @@ def text(value: str) -> str:
     return value
 
 
+def slot_name(value: str) -> str:
+    """A name as PostgreSQL's replication slots may have (documentation, "Replication Slots"), and none that tycostream
+    gives to temporary ones."""
+    if value and (not re.fullmatch(r"[a-z0-9_]{1,63}", value) or re.fullmatch(r"tycostream_[0-9a-f]{12}", value)):
+        raise ValueError(
+            f"found {quoted(value)}, expected 1 to 63 of the characters a-z, 0-9 and _, such as tycostream_prod"
+            " (tycostream_ and twelve hexadecimal digits are taken for temporary slots)"
+        )
+    return value
+
+
 def hosts(value: str) -> str:
     """Hosts with or without a port, separated by commas."""
     addresses(value, 1)

@@ -94,22 +94,33 @@ class Reload:
 
     Changes later than the snapshot that arrive meanwhile are folded by key, so that their number is bounded by the rows
     they touch; together with the snapshot they show the state at `timestamp`.
+
+    `remember` so many changes in their order, those that the snapshot shows too: `history` has them, unless there were
+    more.
     """
 
-    def __init__(self, source: Source, timestamp: int) -> None:
+    def __init__(self, source: Source, timestamp: int, remember: int = 0) -> None:
         self.timestamp = timestamp
+        self.snapshot_timestamp = timestamp
         self.rows: dict[Key, Row] = {}
+        self.history: list[tuple[int, list[Change]]] | None = [] if remember else None
+        self._room = remember
         self._key_of = source.key_of
         self._later: dict[Key, Row | PartialRow | None] = {}
-        self._snapshot_timestamp = timestamp
 
     def add(self, rows: list[Row]) -> None:
         """Some of the snapshot's rows."""
         self.rows.update(zip(map(self._key_of, rows), rows, strict=True))
 
     def hold(self, timestamp: int, changes: list[Change]) -> None:
-        """Changes that arrived while the snapshot is being read; those that it already shows are ignored."""
-        if timestamp <= self._snapshot_timestamp:
+        """Changes that arrived while the snapshot is being read; of those that it already shows, the rows are
+        ignored."""
+        if self.history is not None:
+            self.history.append((timestamp, changes))
+            self._room -= len(changes)
+            if self._room < 0:
+                self.history = None
+        if timestamp <= self.snapshot_timestamp:
             return
         self.timestamp = timestamp
         later = self._later
@@ -121,6 +132,10 @@ class Reload:
                     later[key] = complete(change, {change.base: base})
             else:
                 later[key] = change
+
+    def progress(self, timestamp: int) -> None:
+        """Everything up to this time has arrived."""
+        self.timestamp = max(self.timestamp, timestamp)
 
     def finish(self) -> None:
         """The snapshot is whole: bring its rows to `timestamp`."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tycostream.model import Past, Source
+from tycostream.model import Key, Past, Row, Source
 from tycostream.views.cache import Delta
 from tycostream.views.cursor import Cursor, Moment
 from tycostream.views.delivery import ViewChange
@@ -22,6 +22,13 @@ _DELTA_BYTES = 120
 _ROW_BYTES = 40
 _VALUE_BYTES = 57
 """About what CPython 3.12 takes for a delta, and for a row and each of its values beyond the text's characters."""
+
+
+class Unseen(tuple[str | None, ...]):
+    """Stands for the old row of a change that came before the first snapshot: whether there was one, and what it held
+    besides its key, is not known."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,15 @@ class RecentChanges:
             self._relation = relation
             self.history = relation if relation is not None else secrets.token_urlsafe(6)
             self._begin(now)
+
+    def recall(self, deltas: list[Delta], timestamp: int) -> None:
+        """All changes of a timestamp from before anybody was told of anything here, in their order."""
+        self.note(deltas, timestamp, timestamp - 1)  # nothing lay between: it is the change of this timestamp alone
+        self.settle(timestamp)
+
+    def unseen(self, key: Key, new: Row | None) -> Delta:
+        """A change of which the key alone is known, and what became of it later."""
+        return key, Unseen(self._source.row_of(key)), new, 0
 
     def stop(self) -> None:
         """Forget everything, and keep nothing."""
@@ -170,7 +186,7 @@ class RecentChanges:
         """All that is remembered, the oldest first."""
         return [Past(batch.since, batch.timestamp, batch.deltas) for batch in self._batches]
 
-    def recall(self, past: list[Past], now: int) -> None:
+    def adopt(self, past: list[Past], now: int) -> None:
         """Remember what another log of the same history does, up to `now`. This one has just been started."""
         for one in past:
             size = self._size(one.deltas)

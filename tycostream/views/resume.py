@@ -13,7 +13,7 @@ from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row
 from tycostream.views.cursor import Cursor, Moment, SnapshotMark
 from tycostream.views.delivery import ViewChange
-from tycostream.views.recent import Batch
+from tycostream.views.recent import Batch, Unseen
 from tycostream.views.snapshot import Beginning
 
 _DELTAS_A_STEP = 8
@@ -22,7 +22,7 @@ _DELTAS_A_STEP = 8
 
 class _Net:
     """What became of one key: its row then and now. `perhaps` is a version that the client may know, of a time of
-    which it has seen some changes; `unsure` says that there is such a time."""
+    which it has seen some changes, or of which only the key is known; `unsure` says that there is such a time."""
 
     __slots__ = ("new", "old", "perhaps", "unsure")
 
@@ -36,8 +36,8 @@ class _Net:
 class Replay:
     """The difference between what the holder of a cursor has and the rows as they are at `timestamp`: one change a key.
 
-    What changed at times of which it may have seen some changes is told whatever it has seen: a row that is in view as
-    an INSERT, one that was and is not as a DELETE.
+    What changed at times of which it may have seen some changes, or of which no old rows are known, is told whatever it
+    has seen: a row that is in view as an INSERT, one that was, or may have been, and is not as a DELETE.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class Replay:
         nets: dict[Key, _Net] = {}
         seen = 0
         for batch in batches:
-            unsure = batch.timestamp <= self._upto
+            partial = batch.timestamp <= self._upto
             for key, old, new, _mask in batch.deltas:
                 net = nets.get(key)
                 if net is None:
                     net = nets[key] = _Net(old)
                 net.new = new
-                if unsure:
+                if partial or isinstance(old, Unseen):
                     net.unsure = True
                     net.perhaps = self._in_view(new) or self._in_view(old) or net.perhaps
                 seen += 1
@@ -89,8 +89,8 @@ class Replay:
             yield self._told(key, net)
 
     def _in_view(self, row: Row | None) -> Row | None:
-        if row is None:
-            return None
+        if row is None or isinstance(row, Unseen):
+            return row  # it may have been in view
         if self._extend is not None:
             row = self._extend(row)
         return row if self._matches(row) else None

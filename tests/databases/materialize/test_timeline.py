@@ -56,11 +56,11 @@ class Reads:
 
     def __init__(
         self, form: str, source: Source = SOURCE, columns: Sequence[str] = COLUMNS, relation: str | None = None,
-        *, resumed: bool = False,
+        *, resumed: bool = False, until: int | None = None,
     ) -> None:  # fmt: skip
         self._form = form
         self._result = Result(source, columns)
-        self.timeline = Timeline(source, relation=relation, resumed=resumed)
+        self.timeline = Timeline(source, relation=relation, resumed=resumed, until=until)
 
     def read(self, rows: Sequence[WireRow]) -> Iterator[Event]:
         if self._form == "fetched":
@@ -74,6 +74,23 @@ Start = Callable[..., Reads]
 @pytest.fixture(params=["fetched", "copied"])
 def timeline(request: pytest.FixtureRequest) -> Start:
     return lambda *args, **keywords: Reads(request.param, *args, **keywords)
+
+
+def test_a_snapshot_of_the_past_is_complete_with_the_changes_until_the_present(timeline: Start) -> None:
+    events = list(
+        timeline(until=20).read(
+            [progress(10), upsert(10, 1), progress(11), upsert(12, 2), progress(20), delete(20, 1), progress(21)]
+        )
+    )
+    assert events == [
+        SnapshotStarted(10),
+        SnapshotRows([("A", "1", "1")]),
+        Changes(12, [("2", ("A", "2", "1"))], 0.012),
+        Changes(20, [("1", None)], 0.02),
+        SnapshotComplete(10),
+    ]
+    idle = list(timeline(until=20).read([progress(10), progress(15), progress(30)]))
+    assert idle == [SnapshotStarted(10), Progress(29, 0.029), SnapshotComplete(10)]
 
 
 def test_a_snapshot_is_complete_at_the_first_later_time(timeline: Start) -> None:

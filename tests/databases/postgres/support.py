@@ -11,13 +11,16 @@ from typing import Any
 from actors.feed import FeedActor, FeedHandle
 from actors.runtime import Dispatcher, stop_actor
 from tests.support.postgres import Database
-from tycostream.databases.postgres import Intervals, PostgresDriver
+from tycostream.databases.postgres import DurableOptions, Intervals, PostgresDriver
 from tycostream.model import (
     Changes,
     Column,
     ColumnType,
     Event,
+    Position,
+    Progress,
     Relation,
+    Resumed,
     Row,
     SnapshotComplete,
     SnapshotRows,
@@ -50,6 +53,8 @@ class Replica:
     events: list[Event] = field(default_factory=list)
     states: list[dict[Any, Row]] = field(default_factory=list)
     snapshots: int = 0
+    relation: str | None = None
+    resumed: int = 0
     note: str | None = None
     notes: list[str] = field(default_factory=list)
     error: Exception | None = None
@@ -64,6 +69,7 @@ class Replica:
         self.events.append(event)
         if isinstance(event, SnapshotStarted):
             self._reload = Reload(self.source, event.timestamp)
+            self.relation = event.relation
         elif isinstance(event, SnapshotRows):
             assert self._reload is not None
             self._reload.add(event.rows)
@@ -82,6 +88,13 @@ class Replica:
                 self._cache.apply(event.changes, [])
                 self._cache.timestamp = event.timestamp
                 self._keep()
+        elif isinstance(event, Progress):
+            if self._reload is not None:
+                self._reload.progress(event.timestamp)
+            else:
+                self._cache.timestamp = max(self._cache.timestamp or 0, event.timestamp)
+        elif isinstance(event, Resumed):
+            self.resumed += 1
         elif isinstance(event, Waiting):
             self.note = event.reason
             self.notes += [event.reason] if event.reason else []
@@ -105,7 +118,15 @@ class Replica:
         if self.error is not None and not condition():
             raise self.error
 
-    async def follow(self, database: Database, feed: FeedHandle, **intervals: float) -> None:
+    @property
+    def position(self) -> Position | None:
+        """Where it stands."""
+        timestamp = self._cache.timestamp
+        return None if timestamp is None else Position(timestamp, self.relation)
+
+    async def follow(
+        self, database: Database, feed: FeedHandle, resume: Position | None = None, **intervals: float
+    ) -> None:
         """Run the driver until it fails."""
         driver = PostgresDriver(
             source=self.source,
@@ -115,16 +136,19 @@ class Replica:
             slot_timeout=intervals.get("slot_timeout", 10.0),
         )
         try:
-            await driver.run(self.emit, self.ready)
+            await driver.run(self.emit, self.ready, resume or self.position)
         except Exception as error:
             self.error = error
             await self._notify()
 
 
 @asynccontextmanager
-async def feed_of(database: Database, slot_timeout: float = 10.0) -> AsyncIterator[FeedHandle]:
-    """The actor that owns the replication stream."""
-    ref = FeedActor.start(database.parameters, slot_timeout)
+async def feed_of(
+    database: Database, slot_timeout: float = 10.0, slot: str | None = None, hold_back: float = 0.0
+) -> AsyncIterator[FeedHandle]:
+    """The actor that owns the replication stream, of a durable slot where one is named."""
+    durable = None if slot is None else DurableOptions(slot, hold_back)
+    ref = FeedActor.start(database.parameters, slot_timeout, durable)
     yield FeedHandle({("feed", "postgres"): ref}, "postgres")
     await stop_actor(ref)
     await Dispatcher.current().finish_tasks(within=5.0)
@@ -132,15 +156,21 @@ async def feed_of(database: Database, slot_timeout: float = 10.0) -> AsyncIterat
 
 @asynccontextmanager
 async def following(
-    database: Database, source: Source, feed: FeedHandle | None = None, **intervals: float
+    database: Database,
+    source: Source,
+    feed: FeedHandle | None = None,
+    replica: Replica | None = None,
+    resume: Position | None = None,
+    **intervals: float,
 ) -> AsyncIterator[Replica]:
-    """A replica that follows the source, with a feed of its own unless one is given."""
+    """A replica that follows the source, with a feed of its own unless one is given; or one that was there before."""
     if feed is None:
-        async with feed_of(database) as own, following(database, source, own, **intervals) as replica:
-            yield replica
+        async with feed_of(database) as own, following(database, source, own, **intervals) as made:
+            yield made
         return
-    replica = Replica(source)
-    running = asyncio.ensure_future(replica.follow(database, feed, **intervals))
+    replica = replica or Replica(source)
+    replica.error = None
+    running = asyncio.ensure_future(replica.follow(database, feed, resume, **intervals))
     try:
         yield replica
     finally:

@@ -38,7 +38,7 @@ async def test_what_the_copy_shows_is_left_out_and_what_it_does_not_show_follows
     assert events == []
     one.begin(10)
     one.on_transaction(20, 0.0, [(RELATION, Delete(1, (None, "15"), True))])
-    one.finish({})
+    await one.finish({})
     assert events == [
         SnapshotStarted(10),
         Changes(15, [("15", ("15", "x"))], 0.0),
@@ -51,7 +51,7 @@ async def test_a_truncated_table_becomes_a_snapshot_of_what_was_inserted_after()
     events: list[Event] = []
     one = follower(events)
     one.begin(1)
-    one.finish({})
+    await one.finish({})
     one.on_transaction(5, 0.0, [insert("1"), (RELATION, Truncate((1,))), insert("2"), insert("3"), insert("2", "y")])
     assert events[2:] == [SnapshotStarted(5), SnapshotRows([("2", "y"), ("3", "x")]), SnapshotComplete()]
 
@@ -67,7 +67,7 @@ async def test_a_table_that_is_truncated_while_it_is_copied_has_to_be_copied_aga
     one.hold()
     one.on_transaction(20, 0.0, [insert("2")])
     one.begin(18)
-    one.finish({})
+    await one.finish({})
     assert events[-3:] == [SnapshotStarted(18), Changes(20, [("2", ("2", "x"))], 0.0), SnapshotComplete()]
 
 

@@ -24,6 +24,9 @@ log = logging.getLogger("tycostream.materialize")
 CONSTANT_SECONDS = 60.0
 """How long the rows of a relation that can't change are kept before they are read again: it may have been replaced."""
 
+EARLIER = 30_000
+"""Milliseconds: others who come back a moment after the first one may have been told of less."""
+
 Emit = Callable[[Event], None]
 
 
@@ -41,40 +44,58 @@ class _HistoryGoneError(Exception):
     """The changes after the position can't be had any more, or never could: only a snapshot helps."""
 
 
+class _OtherRelationError(_HistoryGoneError):
+    """No position is of any use."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a SUBSCRIBE starts: at `as_of`, None for the present. With `rows`, by a snapshot of that time, and all
+    changes until the present belong to it."""
+
+    as_of: int | None = None
+    rows: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class MaterializeDriver:
     """Follows one source; see `databases.driver.Driver`. `silence`: seconds for which time may stand still.
-    `in_process`: a process of its own reads from the database."""
+    `in_process`: a process of its own reads from the database. `history`: how many seconds before the present a
+    snapshot may be for the sake of those who come back."""
 
     source: Source
     parameters: ConnectionParameters
     silence: float = 0.0
     in_process: bool = False
+    history: float = 300.0
 
     async def run(self, emit: Emit, ready: Ready, resume: Position | None = None) -> None:
         """See `databases.driver.Driver`."""
+        starts = _starts(resume)
         while True:
             try:
-                await self._connected(emit, ready, resume)
+                await self._connected(emit, ready, starts[0], None if resume is None else resume.relation)
             except _HistoryGoneError as error:
-                log.info("source %s: can't go on where it was, reads a new snapshot: %s", self.source.name, error)
-                resume = None
+                del starts[: -1 if isinstance(error, _OtherRelationError) else 1]
+                how = "reads a new snapshot" if len(starts) == 1 else "tries a later time"
+                log.info("source %s: can't go on where it was, %s: %s", self.source.name, how, error)
                 continue
             emit(Waiting("the relation is constant: its SUBSCRIBE has ended; it is read again now and then"))
-            resume = None
+            starts = [_Start()]
             await asyncio.sleep(CONSTANT_SECONDS)
 
-    async def _connected(self, emit: Emit, ready: Ready, resume: Position | None) -> None:
+    async def _connected(self, emit: Emit, ready: Ready, start: _Start, wanted: str | None) -> None:
         async with self._reading(emit) as reading:
             try:
                 note = await self._note(reading.connection)
                 relation = await identify(reading.connection, self.source.relation)
-                if resume is not None and resume.relation != relation:
-                    raise _HistoryGoneError("another relation has the name now")
+                if start.as_of is not None and wanted != relation:
+                    raise _OtherRelationError("another relation has the name now")
+                until = await self._present(reading.connection, start.as_of) if start.rows and start.as_of else None
                 emit(Waiting("the database prepares the first rows"))
-                runs = await self._start(reading, None if resume is None else resume.timestamp)
+                runs = await self._start(reading, start)
                 emit(Waiting(note))
-                timeline = Timeline(self.source, relation=relation, resumed=resume is not None)
+                timeline = Timeline(self.source, relation=relation, resumed=not start.rows, until=until)
                 await self._follow(reading, timeline, runs, emit, ready)
             except DatabaseError as error:
                 raise explained(error, self.source) from None
@@ -91,13 +112,25 @@ class MaterializeDriver:
             emit(ReadBy(copying.process.pid))
             yield copying
 
-    async def _start(self, reading: Reading, as_of: int | None) -> Iterator[Run] | None:
+    async def _present(self, connection: AsyncConnection, as_of: int) -> int:
+        """The database's time; what came before it belongs to a snapshot of an earlier time."""
+        try:
+            ((now,),) = await connection.execute("SELECT mz_now()")
+        except DatabaseError as error:
+            if error.sqlstate is None:
+                raise
+            raise _HistoryGoneError(str(error)) from None
+        if as_of < int(now) - self.history * 1000:
+            raise _HistoryGoneError("that is too long ago")
+        return max(int(now), as_of)
+
+    async def _start(self, reading: Reading, start: _Start) -> Iterator[Run] | None:
         """Start, and the first rows. What is wrong with the time shows when rows are first asked for."""
         try:
-            await reading.start(subscribe_statement(self.source, as_of))
+            await reading.start(subscribe_statement(self.source, start.as_of, rows=start.rows))
             return await reading.read()
         except DatabaseError as error:
-            if as_of is not None and error.sqlstate is not None:
+            if start.as_of is not None and error.sqlstate is not None:
                 raise _HistoryGoneError(str(error)) from None
             raise
 
@@ -139,7 +172,16 @@ class MaterializeDriver:
             return None
 
 
-def subscribe_statement(source: Source, as_of: int | None = None) -> sql.Composed:
+def _starts(resume: Position | None) -> list[_Start]:
+    """Where to start, the best first; the last one is always possible."""
+    if resume is None:
+        return [_Start()]
+    if resume.known:
+        return [_Start(resume.timestamp, rows=False), _Start()]
+    return [_Start(resume.timestamp - EARLIER), _Start(resume.timestamp), _Start()]
+
+
+def subscribe_statement(source: Source, as_of: int | None = None, *, rows: bool = True) -> sql.Composed:
     """SUBSCRIBE with a snapshot, or for the changes after a time alone. Clauses in the order that the
     grammar asks for (doc/user/content/sql/subscribe.md).
 
@@ -152,6 +194,6 @@ def subscribe_statement(source: Source, as_of: int | None = None) -> sql.Compose
         columns=sql.SQL(", ").join(map(sql.Identifier, columns_of(source))),
         relation=identifier(source.relation),
         key=sql.SQL(", ").join(map(sql.Identifier, source.primary_key)),
-        snapshot=sql.SQL("SNAPSHOT" if as_of is None else "SNAPSHOT = false"),
+        snapshot=sql.SQL("SNAPSHOT" if rows else "SNAPSHOT = false"),
     )
     return statement if as_of is None else statement + sql.SQL(" AS OF {}").format(sql.Literal(as_of))

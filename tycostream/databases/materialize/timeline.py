@@ -36,17 +36,23 @@ from tycostream.model import (
 
 class Timeline:
     """Reads one SUBSCRIBE. `relation` goes into the snapshot's beginning; `resumed`: there is no snapshot.
+    `until`: the changes up to this time belong to the snapshot, and it is not complete before.
 
     Changes are handed on once their timestamp is closed: by a progress row behind it, or by a row at a later time.
     """
 
-    def __init__(self, source: Source, *, relation: str | None = None, resumed: bool = False) -> None:
+    def __init__(
+        self, source: Source, *, relation: str | None = None, resumed: bool = False, until: int | None = None
+    ) -> None:
         self._source = source
         self._key_values = [itemgetter(position) for position in source.key_positions]
         self._relation = relation
         self._open: int | None = None
         self._open_text: str | None = None
         self._resumed = resumed
+        self._until = until
+        self._since: int | None = None
+        self._rows_read = resumed
         self._complete = False
         self._frontier: int | None = None
         self._reported = 0
@@ -54,7 +60,7 @@ class Timeline:
 
     @property
     def complete(self) -> bool:
-        """Whether the snapshot is whole."""
+        """Whether the snapshot is whole, with the changes that belong to it."""
         return self._complete
 
     def read(self, runs: Iterable[Run]) -> Iterator[Event]:
@@ -79,6 +85,8 @@ class Timeline:
     def end(self) -> Iterator[Event]:
         """The SUBSCRIBE has ended by itself: nothing will ever change any more, and every timestamp is closed."""
         yield from self._close()
+        if not self._complete and self._open is not None:
+            yield from self._finish(self._open)
 
     def _advance(self, text: str | None) -> Iterator[Event]:
         """The stream stands at a later time: what came before is whole."""
@@ -86,27 +94,35 @@ class Timeline:
         if self._open is None:
             self._reported = timestamp
             self._complete = self._resumed
+            self._since = None if self._until is None else timestamp
             yield Resumed() if self._resumed else SnapshotStarted(timestamp, self._relation)
         elif timestamp < self._open:
             raise unreadable(f"time went back, from {self._open} to {timestamp}")
         elif timestamp > self._open:
             yield from self._close()
+            if not self._complete and timestamp > (self._until or 0):
+                yield from self._finish(timestamp - 1)
         self._open, self._open_text = timestamp, text
 
     def _close(self) -> Iterator[Event]:
-        if not self._complete:
-            self._complete = True
-            if self._open is not None:
-                yield SnapshotComplete()
+        if not self._rows_read:
+            self._rows_read = True
         elif self._pending and self._open is not None:
             pending, self._pending = self._pending, []
             self._reported = self._open
             # A timestamp counts milliseconds since 1970
             yield Changes(self._open, pending, self._open / 1000)
 
+    def _finish(self, reported: int) -> Iterator[Event]:
+        self._complete = True
+        if self._since is not None and reported > self._reported:
+            self._reported = reported
+            yield Progress(reported, reported / 1000)
+        yield SnapshotComplete(self._since)
+
     def _add(self, state: str | None, rows: list[Row]) -> Iterator[Event]:
         self._check(state, rows)
-        if not self._complete:
+        if not self._rows_read:
             if state == "upsert":
                 yield SnapshotRows(rows)
             return

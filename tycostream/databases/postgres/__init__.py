@@ -8,10 +8,11 @@ from tycostream.databases.connection import ConnectionParameters, opened
 from tycostream.databases.driver import DatabaseError, Ready
 from tycostream.databases.postgres.catalog import Mode, Plan, examine
 from tycostream.databases.postgres.query import Intervals, follow_by_query
+from tycostream.databases.postgres.replication import DurableOptions
 from tycostream.databases.postgres.table import Emit, Feed, follow_table
 from tycostream.model import Position, Source
 
-__all__ = ["DatabaseError", "Feed", "Intervals", "Mode", "Plan", "PostgresDriver", "examine"]
+__all__ = ["DatabaseError", "DurableOptions", "Feed", "Intervals", "Mode", "Plan", "PostgresDriver", "examine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,11 @@ class PostgresDriver:
     intervals: Intervals
     slot_timeout: float
 
-    async def run(self, emit: Emit, ready: Ready, resume: Position | None = None) -> None:  # noqa: ARG002
-        """See `databases.driver.Driver`. It does not resume: its slot ends with the connection."""
+    async def run(self, emit: Emit, ready: Ready, resume: Position | None = None) -> None:
+        """See `databases.driver.Driver`. A table goes on where it was, if the feed has a durable slot."""
         async with opened(self.parameters) as connection:
             plan = await examine(connection, self.source)
         if plan.mode is Mode.STREAM:
-            await follow_table(self.source, plan, self.feed, self.parameters, self.slot_timeout, emit, ready)
+            await follow_table(self.source, plan, self.feed, self.parameters, self.slot_timeout, emit, ready, resume)
         else:
             await follow_by_query(self.source, plan, self.feed, self.parameters, self.intervals, emit, ready)

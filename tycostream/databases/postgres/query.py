@@ -16,8 +16,9 @@ from tycostream.databases.connection import AsyncConnection, ConnectionParameter
 from tycostream.databases.driver import Ready
 from tycostream.databases.fitting import key_error
 from tycostream.databases.postgres.catalog import Mode, Plan, Table
+from tycostream.databases.postgres.kept import History, RowMessage
 from tycostream.databases.postgres.pgoutput import WireRelation
-from tycostream.databases.postgres.replication import RowMessage, parse_lsn
+from tycostream.databases.postgres.slots import parse_lsn
 from tycostream.databases.postgres.table import FETCH_ROWS, Emit, Feed
 from tycostream.model import Key, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Source, Waiting
 
@@ -48,6 +49,12 @@ class Watcher:
 
     async def ready(self) -> None:
         """Never behind."""
+
+    def on_start(self, _history: History | None) -> None:
+        """A query shows what there was."""
+
+    def on_progress(self, _lsn: int) -> None:
+        """Of no use: the rows have no place in the stream."""
 
     def on_transaction(
         self, _lsn: int, _committed_at: float, _changes: Sequence[tuple[WireRelation, RowMessage]], xid: int

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
+from zlib import crc32
 
 import psycopg2
-from psycopg2 import sql
 
 from tycostream.databases.connection import AsyncConnection, ConnectionParameters, connect, translate
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.postgres.catalog import Table
+from tycostream.databases.postgres.kept import History, Kept, RowMessage
 from tycostream.databases.postgres.pgoutput import (
     Begin,
     Commit,
@@ -26,13 +27,7 @@ from tycostream.databases.postgres.pgoutput import (
     WireRelation,
     decode,
 )
-
-_PUBLISHED = """
-SELECT n.nspname, c.relname FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
-JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s
-"""
-
-RowMessage = Insert | Update | Delete | Truncate
+from tycostream.databases.postgres.slots import DurableSlot, TemporarySlot, column_types
 
 TICK_MESSAGES = 2000
 TICK_SECONDS = 0.005
@@ -45,10 +40,14 @@ STATUS_SECONDS = 5.0
 QUIET_SHARE = 0.25
 """After this share of the silence that is borne, the server is asked for a sign of life."""
 
-WRITERS_SECONDS = 0.1
-"""How long whoever writes has to look up the publications that its table was in a moment ago."""
+PROGRESS_SECONDS = 0.25
+"""How soon followers of a durable slot are told how far the stream has come."""
 
-NAME = re.compile(r"^tycostream_([0-9a-f]{12})$")
+KEEP_SECONDS = 60.0
+"""For how long followers may come back to a durable slot's stream that was opened again, or that they have left: longer
+than the longest wait between two attempts (RECONNECT_MAX_MS) by default."""
+
+_MARK_SECONDS = 1.0
 
 
 class Follower(Protocol):
@@ -62,136 +61,156 @@ class Follower(Protocol):
         """The changes of one transaction to this follower's tables, in order; `lsn` is the commit's end. Other sessions
         may not see them yet."""
 
+    def on_start(self, history: History | None) -> None:
+        """What the slot tells of the past; before anything else. None where a follower has several tables, and where
+        the slot is a temporary one, which has no past. After it, with a durable slot, comes whatever is committed."""
+
+    def on_progress(self, lsn: int) -> None:
+        """All that was committed up to there has been told. Durable slots only."""
+
     async def ready(self) -> None:
         """Wait until this follower has handled most of what it was told."""
 
 
-def parse_lsn(text: str) -> int:
-    """`16/B374D848` as a number."""
-    high, low = text.split("/")
-    return (int(high, 16) << 32) + int(low, 16)
+@dataclass(frozen=True, slots=True)
+class DurableOptions:
+    """A slot that stays. `hold_back`: how many seconds of the log it keeps although they have been read, so that
+    cursors of that time outlive the process."""
+
+    slot: str
+    hold_back: float = 300.0
 
 
-def new_name() -> str:
-    """A name for a slot or publication, recognised as ours."""
-    return f"tycostream_{secrets.token_hex(6)}"
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Where a stream was when it was lost, and the server process that served it."""
 
-
-async def create_slot(
-    connection: AsyncConnection,
-    admin: AsyncConnection,
-    name: str,
-    *,
-    export: bool,
-    timeout: float,
-    waiting: Callable[[str | None], None],
-) -> tuple[int, str | None]:
-    """Make a temporary slot on a replication connection: (consistent point, exported snapshot's name).
-
-    The server waits for the transactions that are open at this moment to end (PostgreSQL documentation, "Logical
-    Decoding Concepts"); `waiting` is told of them. Raises DatabaseError when they have not ended within `timeout`
-    seconds: close the connection then.
-    """
-    mode = "EXPORT_SNAPSHOT" if export else "NOEXPORT_SNAPSHOT"
-    creating = asyncio.ensure_future(
-        connection.execute(f"CREATE_REPLICATION_SLOT {name} TEMPORARY LOGICAL pgoutput {mode}")
-    )
-    deadline = time.monotonic() + timeout
-    reason = None
-    try:
-        while not (await asyncio.wait({creating}, timeout=1.0))[0]:
-            reason = await _open_transactions(admin)
-            waiting(reason)
-            if time.monotonic() >= deadline:
-                raise DatabaseError(
-                    f"no replication slot within {timeout:g} s: {reason or 'the server does not answer'}",
-                    hint="end the transactions that are open (pg_stat_activity), or raise SLOT_TIMEOUT_SECONDS",
-                )
-        ((_name, lsn, snapshot, _plugin),) = creating.result()
-    finally:
-        creating.cancel()
-        with contextlib.suppress(asyncio.CancelledError, DatabaseError):
-            await creating
-        if reason is not None:
-            waiting(None)
-    return parse_lsn(lsn), snapshot
-
-
-async def _open_transactions(admin: AsyncConnection) -> str | None:
-    found = await admin.execute(
-        "SELECT pid, extract(epoch FROM now() - xact_start)::int FROM pg_stat_activity"
-        " WHERE backend_xid IS NOT NULL ORDER BY xact_start"
-    )
-    if not found:
-        return None
-    pid, age = found[0]
-    count = f"{len(found)} open transactions" if len(found) > 1 else "an open transaction"
-    return f"waiting for {count} to end (pid {pid}, open for {age} s)"
+    lsn: int
+    pid: int
 
 
 class ReplicationStream:
-    """One replication connection with a slot and a publication of its own, and who follows which tables.
+    """One replication connection with its slot and publication, and who follows which tables.
 
-    A second, ordinary connection manages the publication and holds an advisory lock on its name for as long as it
-    lives: a publication whose lock can be had, and whose slot is gone, is the left-over of a process that was killed.
+    A second, ordinary connection manages the publication. With a durable slot, what is committed to tables that were
+    followed before is kept for a while, for those who come back to them. `left` is where the stream before this one
+    was: everybody who followed has been told everything up to there.
     """
 
-    def __init__(self, parameters: ConnectionParameters, *, slot_timeout: float) -> None:
+    def __init__(
+        self,
+        parameters: ConnectionParameters,
+        *,
+        slot_timeout: float,
+        durable: DurableOptions | None = None,
+        left: Left | None = None,
+    ) -> None:
         self._parameters = parameters
         self._slot_timeout = slot_timeout
-        self._name = new_name()
+        self._durable = None if durable is None else DurableSlot(durable.slot)
+        self._hold_back = 0.0 if durable is None else durable.hold_back
+        self._left = left
+        self._slot: DurableSlot | TemporarySlot = self._durable or TemporarySlot()
         self._admin: AsyncConnection | None = None
         self._replication: AsyncConnection | None = None
         self._cursor: Any = None
         self._altering = asyncio.Lock()
         self._published: dict[int, set[Follower]] = {}
+        self._memberships: dict[int, tuple[Table, str]] = {}
+        """Of a durable slot's publication."""
+        self._kept: dict[int, Kept] = {}
         self._followers: dict[int, dict[Follower, None]] = {}
         self._relations: dict[int, WireRelation] = {}
         self._transaction: dict[Follower, list[tuple[WireRelation, RowMessage]]] = {}
         self._paused: asyncio.Task[None] | None = None
+        self._telling: asyncio.TimerHandle | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._heard = time.monotonic()
+        self._within = False
         self._xid = 0
+        self._marks: deque[tuple[float, int]] = deque()
+        self._told = 0
         self.lsn = 0
+        self.pid = 0
         self.transactions = 0
 
+    @property
+    def slot(self) -> str:
+        """The slot's name."""
+        return self._slot.name
+
     async def open(self, waiting: Callable[[str | None], None]) -> None:
-        """Connect, clean up after processes that were killed, and start streaming. Raises DatabaseError."""
+        """Connect, make the slot or find it, and start streaming. Raises DatabaseError."""
         self._admin = await connect(self._parameters)
-        await self._remove_left_overs(self._admin)
-        await self._admin.execute("SELECT pg_advisory_lock(%s)", (_lock_key(self._name),))
-        await self._admin.execute(
-            sql.SQL("CREATE PUBLICATION {} WITH (publish_via_partition_root = true)").format(sql.Identifier(self._name))
-        )
         self._replication = await connect(self._parameters, replication=True)
-        await create_slot(
-            self._replication, self._admin, self._name, export=False, timeout=self._slot_timeout, waiting=waiting
-        )
+        self.pid = self._replication.backend_pid
+        start = 0
+        if self._durable is not None:
+            left_pid = None if self._left is None else self._left.pid
+            await self._durable.open(self._admin, self._replication, self._slot_timeout, waiting, left_pid)
+            start = self._durable.confirmed if self._left is None else max(self._durable.confirmed, self._left.lsn)
+            await self._expect_back(self._admin, start)
+        else:
+            await self._slot.open(self._admin, self._replication, self._slot_timeout, waiting)
         self._cursor = self._replication.raw.cursor()
         try:
             self._cursor.start_replication(
-                slot_name=self._name,
+                slot_name=self._slot.name,
+                start_lsn=start,
                 decode=False,
-                options={"proto_version": "1", "publication_names": self._name},
+                options={"proto_version": "1", "publication_names": self._slot.name},
                 status_interval=10,
             )
             await self._replication.wait()
         except psycopg2.Error as error:
             raise translate(error, self._parameters) from None
 
+    async def _expect_back(self, admin: AsyncConnection, start: int) -> None:
+        """Tables that were followed before have a past from where the stream starts."""
+        self.lsn = self._told = start
+        self._memberships = await self._slot.publication.memberships(admin)
+        for oid, (table, _membership) in self._memberships.items():
+            kept = self._kept[oid] = Kept(table, start)
+            self._followers[oid] = {kept: None}
+        self._sweep_later()
+
     async def follow(self, follower: Follower) -> None:
-        """Publish the follower's tables. It hears of everything that is committed after this returns."""
-        assert self._admin is not None
-        for table in follower.tables:
-            self._followers.setdefault(table.oid, {})[follower] = None
+        """Publish the follower's tables, and tell it of everything that is committed after this returns."""
         async with self._altering:
             for table in follower.tables:
-                if table.oid not in self._published:
-                    await self._alter("ADD", table)
+                if table.oid not in self._published and table.oid not in self._memberships:
+                    await self._publish(table)
                 self._published.setdefault(table.oid, set()).add(follower)
+            types = None
+            if self._durable is not None and self._admin is not None and len(follower.tables) == 1:
+                types = await column_types(self._admin, follower.tables[0])
+            for table in follower.tables:
+                self._followers.setdefault(table.oid, {})[follower] = None
+            self._tell_past(follower, types)
+
+    def _tell_past(self, follower: Follower, types: dict[str, int] | None) -> None:
+        """Nothing comes between what was kept and what follows. Rows that were written anew with other types are not in
+        the log: such a table has another history."""
+        if self._durable is None or types is None:
+            follower.on_start(None)
+            return
+        oid = follower.tables[0].oid
+        form = crc32(repr(sorted(types.items())).encode())
+        relation = f"{self._durable.history}.{self._memberships[oid][1]}.{form:x}"
+        kept = self._kept.get(oid)
+        if kept is None:
+            follower.on_start(History(relation, types))
+        else:
+            follower.on_start(History(relation, types, kept.since, list(kept.transactions)))
+            if kept in self._transaction:  # one of which the end has not been read
+                self._transaction[follower] = list(self._transaction[kept])
+        follower.on_progress(self._told)
 
     async def unfollow(self, follower: Follower) -> None:
-        """The follower hears nothing more; tables that nobody follows are published no longer."""
+        """The follower hears nothing more; tables that nobody follows are published no longer, those of a durable slot
+        after a while."""
         for table in follower.tables:
             self._followers.get(table.oid, {}).pop(follower, None)
         self._transaction.pop(follower, None)
@@ -202,20 +221,45 @@ class ReplicationStream:
                     followers.remove(follower)
                     if not followers:
                         del self._published[table.oid]
-                        with contextlib.suppress(DatabaseError):  # the table may be gone
-                            await self._alter("DROP", table)
+                        if self._durable is None:
+                            await self._withdraw(table)
+                        else:
+                            self._sweep_later()
 
-    async def _alter(self, action: str, table: Table) -> None:
-        if self._admin is None:
+    async def _publish(self, table: Table) -> None:
+        admin = self._admin
+        if admin is None:
             raise DatabaseError("the replication stream is closed")
-        await self._admin.execute(
-            sql.SQL("ALTER PUBLICATION {} {} TABLE {}").format(
-                sql.Identifier(self._name),
-                sql.SQL(action),
-                # ONLY: a table's partitions follow from the publication's option, other children are not ours
-                sql.SQL("ONLY {}").format(table.identifier) if action == "ADD" else table.identifier,
-            )
-        )
+        await self._slot.publication.add(admin, table)
+        if self._durable is not None:
+            self._memberships = await self._slot.publication.memberships(admin)
+
+    async def _withdraw(self, table: Table) -> None:
+        admin = self._admin
+        if admin is None:
+            raise DatabaseError("the replication stream is closed")
+        with contextlib.suppress(DatabaseError):  # the table may be gone
+            await self._slot.publication.withdraw(admin, table)
+
+    def _sweep_later(self) -> None:
+        if self._sweep is None and self._sweeping is None:
+            self._sweep = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._start_sweep)
+
+    def _start_sweep(self) -> None:
+        self._sweep = None
+        self._sweeping = asyncio.ensure_future(self._withdraw_unfollowed())
+
+    async def _withdraw_unfollowed(self) -> None:
+        """Nobody else is expected back."""
+        for oid, kept in self._kept.items():
+            self._followers.get(oid, {}).pop(kept, None)
+        self._kept.clear()
+        async with self._altering:
+            for oid, (table, _membership) in list(self._memberships.items()):
+                if oid not in self._published and self._admin is not None:
+                    await self._withdraw(table)
+                    del self._memberships[oid]
+        self._sweeping = None
 
     async def read(self) -> None:
         """Read and hand on until the stream ends. Raises DatabaseError, also when the server has been silent for too
@@ -238,9 +282,16 @@ class ReplicationStream:
             loop.remove_reader(descriptor)
             if self._paused is not None:
                 self._paused.cancel()
+            self._tell_progress()
 
     async def close(self) -> None:
-        """Remove what was made in the database, and disconnect."""
+        """Disconnect, and remove what was made in the database and is not to stay."""
+        for timer in (self._sweep, self._telling):
+            if timer is not None:
+                timer.cancel()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait({self._sweeping})
         if self._replication is not None:
             self._replication.close()
             self._replication = None
@@ -248,8 +299,9 @@ class ReplicationStream:
             admin, self._admin = self._admin, None
             async with self._altering:
                 try:
-                    async with asyncio.timeout(2.0):
-                        await _drop_publication(admin, self._name)
+                    if self._durable is None:
+                        async with asyncio.timeout(2.0):
+                            await self._slot.publication.drop(admin)
                 except (DatabaseError, TimeoutError):
                     pass  # the next start removes it
                 finally:
@@ -291,6 +343,7 @@ class ReplicationStream:
             for count in range(1, TICK_MESSAGES + 1):
                 message = read()
                 if message is None:
+                    self._tell_progress_soon()
                     return
                 self._handle(message.payload)
                 if count % 64 == 0 and time.perf_counter() > deadline:
@@ -335,6 +388,7 @@ class ReplicationStream:
         elif isinstance(message, Begin):
             self._transaction = {}
             self._xid = message.xid
+            self._within = True
 
     def _collect(self, oid: int, message: RowMessage) -> None:
         followers = self._followers.get(oid)
@@ -353,41 +407,41 @@ class ReplicationStream:
         self.transactions += 1
         for follower, changes in transaction.items():
             follower.on_transaction(commit.end_lsn, commit.committed_at, changes, self._xid)
-        self._cursor.send_feedback(write_lsn=commit.end_lsn, flush_lsn=commit.end_lsn, apply_lsn=commit.end_lsn)
+        self._within = False
+        if self._durable is None:
+            self._cursor.send_feedback(write_lsn=commit.end_lsn, flush_lsn=commit.end_lsn, apply_lsn=commit.end_lsn)
+        else:
+            self._tell_progress_soon()
 
-    # Left-overs
+    # Progress of a durable slot
 
-    async def _remove_left_overs(self, admin: AsyncConnection) -> None:
-        names = await admin.execute(
-            "SELECT p.pubname FROM pg_publication p WHERE p.pubname LIKE 'tycostream\\_%%' AND NOT EXISTS"
-            " (SELECT FROM pg_replication_slots s WHERE s.slot_name = p.pubname AND s.active)",
-            (),
-        )
-        for (name,) in names:
-            if not NAME.match(name):
-                continue
-            key = _lock_key(name)
-            ((free,),) = await admin.execute("SELECT pg_try_advisory_lock(%s)", (key,))
-            if free == "t":
-                with contextlib.suppress(DatabaseError):  # somebody else's, by rights
-                    await _drop_publication(admin, name)
-                await admin.execute("SELECT pg_advisory_unlock(%s)", (key,))
+    def _tell_progress_soon(self) -> None:
+        if self._durable is not None and self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(PROGRESS_SECONDS, self._tell_progress)
 
+    def _tell_progress(self) -> None:
+        """Tell followers how far the stream has come, also where nothing concerned them; confirm what is old enough."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        if self._durable is None or self._cursor is None:
+            return
+        if not self._within:  # the server has nothing for us before the end of the log that it has told
+            self.lsn = max(self.lsn, self._cursor.wal_end)
+        if self.lsn > self._told:
+            self._told = self.lsn
+            for follower in {one for followers in self._followers.values() for one in followers}:
+                follower.on_progress(self.lsn)
+            self._cursor.send_feedback(write_lsn=self.lsn)
+        self._confirm(time.monotonic())
 
-async def _drop_publication(admin: AsyncConnection, name: str) -> None:
-    """First its tables, then the publication. The server looks up a table's publications for whoever writes to it, one
-    after the other: if one of them goes in the middle of that, the writer's statement fails with "cache lookup failed
-    for publication" (RelationBuildPublicationDesc in src/backend/utils/cache/relcache.c)."""
-    publication = sql.Identifier(name)
-    tables = await admin.execute(_PUBLISHED, (name,))
-    if tables:
-        named = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
-        with contextlib.suppress(DatabaseError):  # a table may be gone
-            await admin.execute(sql.SQL("ALTER PUBLICATION {} DROP TABLE {}").format(publication, named))
-            await asyncio.sleep(WRITERS_SECONDS)
-    await admin.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(publication))
-
-
-def _lock_key(name: str) -> int:
-    """An advisory lock's number for one of our names: "ty" and the name's digits, in 64 bits."""
-    return (0x7479 << 48) | int(name.rpartition("_")[2], 16)
+    def _confirm(self, now: float) -> None:
+        """What the slot need not keep any more. While somebody is expected back, it keeps everything."""
+        marks = self._marks
+        if not marks or (self._told > marks[-1][1] and now >= marks[-1][0] + _MARK_SECONDS):
+            marks.append((now, self._told))
+        confirmed = 0
+        while marks and marks[0][0] <= now - self._hold_back and not self._kept:
+            confirmed = marks.popleft()[1]
+        if confirmed:
+            self._cursor.send_feedback(flush_lsn=confirmed, apply_lsn=confirmed)

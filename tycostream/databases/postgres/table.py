@@ -12,14 +12,19 @@ from psycopg2 import sql
 from tycostream.databases.connection import ConnectionParameters, opened
 from tycostream.databases.driver import DatabaseError, Ready
 from tycostream.databases.postgres.catalog import Plan, Table
+from tycostream.databases.postgres.kept import History, RowMessage, Transaction
 from tycostream.databases.postgres.pgoutput import Delete, Insert, Truncate, Update, Values, WireRelation
-from tycostream.databases.postgres.replication import Follower, RowMessage, create_slot, new_name
+from tycostream.databases.postgres.replication import Follower
+from tycostream.databases.postgres.slots import column_types, create_slot, new_name
 from tycostream.model import (
     UNCHANGED,
     Change,
     Changes,
     Event,
     PartialRow,
+    Position,
+    Progress,
+    Resumed,
     Row,
     SnapshotComplete,
     SnapshotRows,
@@ -33,11 +38,10 @@ FETCH_ROWS = 2000
 HELD_ROWS = 100_000
 """Changes that are held back while a copy's position is awaited, before the stream is asked to wait."""
 
-_TYPES = "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped"
+CATCH_UP_SECONDS = 10.0
+"""How long the first rows wait for the stream to come to them, where somebody is to be told what came before."""
 
 Emit = Callable[[Event], None]
-
-_Transaction = tuple[int, float, Sequence[tuple[WireRelation, RowMessage]]]
 
 
 class Feed(Protocol):
@@ -68,12 +72,49 @@ class TableFollower:
         self._relation: WireRelation | None = None
         self._types: dict[str, int] | None = None
         self._pick: Callable[[Values], Any] = tuple
-        self._held: list[_Transaction] = []
+        self._history: History | None = None
+        self._since: int | None = None
+        """All changes after this one are reported, also those that the copy shows."""
+        self._held: list[Transaction] = []
         self._held_rows = 0
         self._position_known = asyncio.Event()
         self._copying = True
         self._abandoned = False
         self._position = 0
+        self._passed = 0
+        self._progressed = asyncio.Event()
+
+    def on_start(self, history: History | None) -> None:
+        """What the slot tells of the past."""
+        self._history = history
+        for transaction in history.transactions if history is not None else ():
+            self.on_transaction(*transaction)
+
+    def on_progress(self, lsn: int) -> None:
+        """The stream has come to this position."""
+        self._passed = lsn
+        self._progressed.set()
+        if self._position_known.is_set() and not self._abandoned:
+            self._emit(Progress(lsn))
+
+    async def passed(self, lsn: int) -> None:
+        """Wait until the stream has come to a position."""
+        while self._passed < lsn:
+            self._progressed.clear()
+            await self._progressed.wait()
+
+    def resume(self, position: Position | None) -> bool:
+        """Go on from the source's position, if the slot tells of everything that came after it."""
+        history = self._history
+        if position is None or not position.known or history is None or history.since is None:
+            return False
+        if position.relation != history.relation or position.timestamp < history.since:
+            return False
+        self._copying = False
+        self._types = history.types
+        self._emit(Resumed())
+        self._report_held(position.timestamp)
+        return True
 
     async def ready(self) -> None:
         """Wait while the source is behind, or too much is held."""
@@ -81,28 +122,45 @@ class TableFollower:
             await self._position_known.wait()
         await self._source_ready()
 
-    def hold(self) -> None:
-        """A copy is about to be made: hold back what comes."""
+    def hold(self, *, remember: bool = False) -> None:
+        """A copy is about to be made: hold back what comes. `remember`: what came before the copy is to be reported
+        too, as far as it is known."""
+        self._since = self._history.since if remember and self._history is not None else None
         self._copying = True
         self._position_known.clear()
         self.truncated.clear()
 
     def begin(self, lsn: int) -> None:
         """The copy shows the table as of this position; what was held follows."""
+        self._emit(SnapshotStarted(lsn, self._relation_name))
+        self._report_held(lsn)
+
+    def _report_held(self, lsn: int) -> None:
         self._position = lsn
         self._position_known.set()
-        self._emit(SnapshotStarted(lsn))
         held, self._held, self._held_rows = self._held, [], 0
         for transaction in held:
             self._report(*transaction)
 
-    def finish(self, types: dict[str, int]) -> None:
-        """The copy is complete; its columns had types with these oids."""
+    @property
+    def _relation_name(self) -> str | None:
+        return None if self._history is None else self._history.relation
+
+    async def finish(self, types: dict[str, int]) -> None:
+        """The copy is complete; its columns had types with these oids. Where there are changes to be told from before
+        it, they have to have come."""
+        if self._since is not None:
+            try:
+                async with asyncio.timeout(CATCH_UP_SECONDS):
+                    await self.passed(self._position)
+            except TimeoutError:
+                self._since = None
         self._copying = False
         self._types = types
         if self._relation is not None:
             self._compare(self._relation)
-        self._emit(SnapshotComplete())
+        self._emit(SnapshotComplete(self._since))
+        self._since = None
 
     def abandon(self) -> None:
         """Nothing is wanted any more; above all, nobody may wait for this follower."""
@@ -111,7 +169,7 @@ class TableFollower:
         self._position_known.set()
 
     def on_transaction(
-        self, lsn: int, committed_at: float, changes: Sequence[tuple[WireRelation, RowMessage]], _xid: int = 0
+        self, lsn: int, committed_at: float, changes: Sequence[tuple[WireRelation, RowMessage]], xid: int = 0
     ) -> None:
         """Report a transaction, or hold it back."""
         if self._abandoned:
@@ -119,12 +177,15 @@ class TableFollower:
         if self._position_known.is_set():
             self._report(lsn, committed_at, changes)
         else:
-            self._held.append((lsn, committed_at, changes))
+            self._held.append((lsn, committed_at, changes, xid))
             self._held_rows += len(changes)
 
-    def _report(self, lsn: int, committed_at: float, changes: Sequence[tuple[WireRelation, RowMessage]]) -> None:
+    def _report(
+        self, lsn: int, committed_at: float, changes: Sequence[tuple[WireRelation, RowMessage]], _xid: int = 0
+    ) -> None:
         """A transaction that truncated the table becomes a snapshot of what it left there."""
-        if lsn <= self._position:
+        shown = lsn <= self._position
+        if shown and (self._since is None or lsn <= self._since):
             return
         result: list[Change] = []
         truncated = False
@@ -141,12 +202,14 @@ class TableFollower:
             if not self.failed.done():
                 self.failed.set_exception(error)
             return
-        if not truncated:
+        if truncated and shown:
+            self._since = lsn  # nobody can say which rows there were
+        elif not truncated:
             self._emit(Changes(lsn, result, committed_at))
         elif self._copying:
             self.truncated.set()  # the copy has to be made again
         else:
-            self._emit(SnapshotStarted(lsn))
+            self._emit(SnapshotStarted(lsn, self._relation_name))
             self._emit(SnapshotRows(_fold(result)))
             self._emit(SnapshotComplete())
 
@@ -228,6 +291,7 @@ async def follow_table(
     slot_timeout: float,
     emit: Emit,
     ready: Ready,
+    resume: Position | None = None,
 ) -> None:
     """Run a streamed table's driver: never returns, raises DatabaseError."""
 
@@ -237,12 +301,14 @@ async def follow_table(
     emit(Waiting(None))
     follower = TableFollower(source, plan.relation, emit, ready)
     lost = await feed.follow(follower, waiting)
+    remember = resume is not None and not resume.known
     try:
-        while True:
-            follower.hold()
+        while not follower.resume(resume):
+            follower.hold(remember=remember)
             copy = asyncio.ensure_future(
                 _copy(source, plan.relation, parameters, slot_timeout, follower, emit, ready, waiting)
             )
+            remember, resume = False, None
             truncated = asyncio.ensure_future(_truncation(follower))
             try:
                 done, _ = await asyncio.wait(
@@ -300,6 +366,6 @@ async def _copy(
         while rows := await connection.execute(f"FETCH {FETCH_ROWS} FROM rows"):
             emit(SnapshotRows(rows))
             await ready()
-        types = await connection.execute(_TYPES, (table.oid,))
+        types = await column_types(connection, table)
         await connection.execute("COMMIT")
-        follower.finish({name: int(oid) for name, oid in types})
+        await follower.finish(types)
