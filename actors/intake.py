@@ -22,7 +22,8 @@ class Intake:
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
-        self._events: deque[Event] = deque()
+        self._events: deque[tuple[Event, int]] = deque()
+        self._taken = 0
         self._awake = False
         self._left_events, self._left_rows = TURN_EVENTS, TURN_ROWS
         self._rows = 0
@@ -31,10 +32,11 @@ class Intake:
 
     def emit(self, event: Event) -> None:
         """Hand an event on. Never blocks."""
-        self._rows += _size(event)
+        size = _size(event)
+        self._rows += size
         if self._rows > INTAKE_ROWS:
             self._caught_up.clear()
-        self._events.append(event)
+        self._events.append((event, size))
         if not self._awake:
             self._awake = True
             self._wake()
@@ -48,9 +50,9 @@ class Intake:
         """The next event; None where there is none, or a turn's worth has been taken. Then it is time for `rest`."""
         if not self._events or self._left_events <= 0 or self._left_rows <= 0:
             return None
-        event = self._events.popleft()
+        event, self._taken = self._events.popleft()
         self._left_events -= 1
-        self._left_rows -= _size(event)
+        self._left_rows -= self._taken
         return event
 
     def rest(self) -> None:
@@ -65,10 +67,11 @@ class Intake:
         """Wait until the source has handled most of what it was handed."""
         await self._caught_up.wait()
 
-    def handled(self, event: Event) -> None:
-        """The source has handled an event."""
-        self._rows -= _size(event)
-        if self._rows <= INTAKE_ROWS:
+    def handled(self) -> None:
+        """The source has handled the event that it took."""
+        behind = self._rows > INTAKE_ROWS
+        self._rows -= self._taken
+        if behind and self._rows <= INTAKE_ROWS:
             self._caught_up.set()
 
     def close(self) -> None:

@@ -405,6 +405,7 @@ class SourceActor(LoopActor):
         while (event := intake.next()) is not None:
             if (work := self._on_event(event)) is not None:
                 return _finish(work, intake)
+            intake.handled()
         intake.rest()
         return None
 
@@ -428,7 +429,6 @@ class SourceActor(LoopActor):
             self._reader_pid = event.pid
         else:
             self._on_waiting(event)
-        self._handled(event)
         return None
 
     def _on_changes(self, event: Changes) -> Coroutine[Any, Any, None] | None:
@@ -436,15 +436,13 @@ class SourceActor(LoopActor):
         self._changes += len(event.changes)
         if self._reload is not None:
             self._reload.hold(event.timestamp, event.changes)
-            self._handled(event)
             return None
         self._memory.lag.changed(event.committed_at)
         if self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
             if len(event.changes) > SLICE_ROWS:
-                return self._apply_slowly(event)
+                return self._apply_in_slices(event.changes, event.timestamp)
             self._apply(event.changes, event.timestamp)
             self._cache.timestamp = event.timestamp
-        self._handled(event)
         return None
 
     def _on_resumed(self) -> None:
@@ -461,10 +459,6 @@ class SourceActor(LoopActor):
             self._reload.progress(event.timestamp)
         elif self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
             self._cache.timestamp = event.timestamp
-
-    async def _apply_slowly(self, event: Changes) -> None:
-        await self._apply_in_slices(event.changes, event.timestamp)
-        self._handled(event)
 
     async def _finish_reload(self, event: SnapshotComplete) -> None:
         reload = self._reload
@@ -485,7 +479,6 @@ class SourceActor(LoopActor):
             self._attempts.forget()
             self._set_state(State.LIVE, self._note)
             await self._serve_waiting(reload.timestamp)
-        self._handled(event)
 
     async def _apply_in_slices(self, changes: Iterable[Change], timestamp: int) -> None:
         """Apply many changes of one timestamp; the loop has its turn between slices, this actor's inbox not."""
@@ -518,10 +511,6 @@ class SourceActor(LoopActor):
             if (looking := self._looking.pop(watch, None)) is not None:
                 looking.set_result(True)
         self._linger_if_unused()
-
-    def _handled(self, event: Event) -> None:
-        if self._intake is not None:
-            self._intake.handled(event)
 
     def _on_waiting(self, event: Waiting) -> None:
         self._note = event.reason
@@ -713,6 +702,7 @@ class SourceActor(LoopActor):
 async def _finish(work: Coroutine[Any, Any, None], intake: Intake) -> None:
     """Handle the rest of an event that takes several turns of the loop, and then go on."""
     await work
+    intake.handled()
     intake.rest()
 
 

@@ -92,6 +92,11 @@ class Subscription:
         return self.envelope.prefix.join(self.envelope.cut(payloads))
 
 
+KEPT_WRAPPED = 16
+"""For so many operation ids the wrapped bytes are kept, for others with the same one. Where every client has an id of
+its own, bytes that are let go of are the memory of the next ones, which is still in the processor's cache."""
+
+
 class Delivery:
     """Changes for every subscription that shares a view and a selection, in order.
 
@@ -119,7 +124,9 @@ class Delivery:
             cut = self._cuts.get(len(prefix))
             if cut is None:
                 cut = self._cuts[len(prefix)] = envelope.cut(self.payloads())
-            wrapped = self._wrapped[prefix] = prefix.join(cut)
+            wrapped = prefix.join(cut)
+            if len(self._wrapped) < KEPT_WRAPPED:
+                self._wrapped[prefix] = wrapped
         return wrapped
 
     def frames(self, subscriptions: Sequence[Subscription]) -> bytes:
