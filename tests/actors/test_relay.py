@@ -6,14 +6,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from actors.relay import ask_worker
+from actors.source_messages import Attach
 from actors.tap import BATCH_ROWS
 from tests.actors.relaying import Far, behind, rows_of
-from tests.actors.support import World, until, world
+from tests.actors.support import World, subscription, until, world
 from tests.views.support import SOURCE
 from tycostream.databases.driver import DatabaseError
 from tycostream.model import (
@@ -271,6 +273,21 @@ async def test_timestamps_mean_the_same_on_both_sides_and_what_was_before_is_kno
         await until(lambda: far.memory.recent.history == "another")
         await far.same(13)
         assert far.memory.recent.after(Cursor("trades", "its oid", 12, 12), 13) is None
+
+
+async def test_who_comes_back_with_a_cursor_to_a_worker_without_rows_gets_them() -> None:
+    async with world() as near, behind(near) as far:
+        far.follow()
+        driver = await near.run(1)
+        driver.snapshot(10, A, relation="its oid")
+        driver.change(11, ("2", B))
+        await far.same(11)
+        async with behind(near) as late:
+            ref, listener = late.listener()
+            wish = replace(subscription(connection=ref), resume=Cursor("trades", "its oid", 10, 10))
+            late.source.tell(Attach(wish))
+            await until(lambda: rows_of(listener) == {"1": A, "2": B})
+            await late.same(11)
 
 
 async def test_unnamed_relations_have_one_history_on_all_sides() -> None:
