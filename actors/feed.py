@@ -108,6 +108,8 @@ class FeedActor(LoopActor):
             await stream.unfollow(follower)
             raise
         lost: asyncio.Future[None] = self.dispatcher.loop.create_future()
+        # A follower that fails of itself at this moment does not look at it any more
+        lost.add_done_callback(lambda done: done.cancelled() or done.exception())
         if stream is not self._stream:
             raise DatabaseError("the replication stream was lost meanwhile")
         self._lost[follower] = lost

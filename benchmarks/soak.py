@@ -72,8 +72,9 @@ WRITES = (
     ),
     "UPDATE trades SET note = md5(random()::text), symbol = 'AAPL' WHERE id % 101 = {n}",
 )
+# Rarely crossed: what waits for a receiver that is too slow would be memory too, up to WEBHOOK_QUEUE
 CREATE = """mutation ($name: String!, $url: String!) {
-  create_trades_trigger(input: {name: $name, webhook: $url, fire: {price: {_gte: 700}}, clear: {price: {_lt: 300}}}) {
+  create_trades_trigger(input: {name: $name, webhook: $url, fire: {price: {_gte: 980}}, clear: {price: {_lt: 500}}}) {
     name
   }
 }"""

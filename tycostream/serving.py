@@ -13,6 +13,7 @@ from tycostream.databases.driver import DatabaseError
 from tycostream.databases.embedded import EmbeddedPostgres
 from tycostream.ending import EXIT_SIGNALLED, EXIT_SUPERVISOR_FAILED, End, Ending, exit_at_once
 from tycostream.errors import known
+from tycostream.garbage import collect_now_and_then
 from tycostream.logs import configure_logging, tune_collector
 from tycostream.model import Catalog
 from tycostream.reload import POLL_SECONDS, Reloader
@@ -66,6 +67,7 @@ async def serve(
     also = f" with {workers} workers" if workers else ""
     log.info("serving %s at http://localhost:%d/graphql%s", ", ".join(catalog.sources), service.port, also)
     companions = [asyncio.ensure_future(reloader.run(POLL_SECONDS if reload else None))]
+    companions.append(asyncio.ensure_future(collect_now_and_then()))
     if started is not None:
         companions.append(asyncio.ensure_future(started(service)))
     code = asyncio.ensure_future(CodeWatch(PACKAGES, POLL_SECONDS).changed()) if reload else None

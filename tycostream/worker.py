@@ -19,6 +19,7 @@ from tycostream.app.order import Order, unpickled
 from tycostream.app.worker import Worker
 from tycostream.ending import EXIT_SUPERVISOR_FAILED
 from tycostream.errors import known
+from tycostream.garbage import collect_now_and_then
 from tycostream.logs import configure_logging, tune_collector
 from tycostream.model import Catalog
 from tycostream.relay.channel import Channel
@@ -83,7 +84,9 @@ class Process:
             worker.on_supervisor_end(self._supervisor_failed)
             tune_collector()
             self._link.say({"serving": True})
+        collecting = asyncio.ensure_future(collect_now_and_then())
         how = await self._end
+        collecting.cancel()
         within = settings.limits.shutdown_seconds if how.within is None else how.within
         await worker.stop(within, restart=how.restart)
         await self._link.calls.close()
