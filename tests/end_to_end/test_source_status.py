@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.end_to_end.test_materialize import TRADES, World, world
+from tests.end_to_end.test_materialize import TRADES, World, opened
 from tests.end_to_end.test_queries import http
 from tests.support.client import BOTH, GraphQLClient, connected
 from tests.support.databases import AnyDatabase
 from tests.support.service import serving
+
+world = partial(opened, "loop")
 
 ALL = "subscription { source_status { source state since reason lag_ms } }"
 NAMED = 'subscription { s: source_status(sources: ["trades"]) { __typename state } }'
