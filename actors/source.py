@@ -19,10 +19,11 @@ from pykka import ActorRef
 
 from actors import first_rows
 from actors.attempts import Attempts
+from actors.driver_run import DriverRun, finish
 from actors.handing_out import hand_out
-from actors.intake import Intake
 from actors.questions import Questions, answer, candidates, select
 from actors.runtime import LoopActor, handles, tell
+from actors.source_condition import SourceCondition, describe, tellable
 from actors.source_memory import SourceMemory
 from actors.source_messages import (
     Attach,
@@ -40,7 +41,6 @@ from actors.source_messages import (
     ReadRows,
     Refused,
     ShowRow,
-    SourceStateChanged,
     SourceUnavailableError,
     StartDriver,
     StartRelay,
@@ -54,7 +54,6 @@ from actors.tap import Tap
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.graphql.errors import UNAVAILABLE
-from tycostream.graphql.status import news_of
 from tycostream.model import (
     Change,
     Changes,
@@ -68,7 +67,6 @@ from tycostream.model import (
     SnapshotStarted,
     Waiting,
 )
-from tycostream.status import Standing
 from tycostream.triggers.watches import Watch
 from tycostream.views import Delivery, Delta, Derivation, Derived, Reload, Subscription
 from tycostream.views.delivery import OnUnavailable
@@ -111,16 +109,8 @@ class SourceActor(LoopActor):
         self._config = config
         self._memory = memory
         self._cache = memory.cache
-        self._supervisor = supervisor
-        self._state = State.IDLE
-        self._reason: str | None = None
-        self._note: str | None = None
-        self._trouble: str | None = None
-        """The last failure, in words for clients; None once there is a snapshot."""
-        self._since = time.time()
-        self._run = 0
-        self._intake: Intake | None = None
-        self._driver: asyncio.Task[None] | None = None
+        self._condition = SourceCondition(memory, supervisor)
+        self._run = DriverRun(partial(tell, self.actor_ref), self.spawn)
         self._reload: Reload | None = None
         self._relation: str | None = None
         self._attempts = Attempts(config.retry_min, config.retry_max)
@@ -133,8 +123,6 @@ class SourceActor(LoopActor):
         self._batch_timer: asyncio.TimerHandle | None = None
         self._window_timer: asyncio.TimerHandle | None = None
         self._window_at = 0.0
-        self._announced = State.IDLE
-        """The state that those who follow have heard of, or will with their next change."""
         self._changes = 0
         self._reader_pid: int | None = None
 
@@ -146,17 +134,15 @@ class SourceActor(LoopActor):
         ]:
             self._memory.remove(subscription)
         self._memory.drop_ended()
-        if self._cache.timestamp is not None:
-            self._state, self._reason, self._trouble = State.STALE, "restarted after an error", RESTARTED
-        self._announced = self._state
+        self._condition.inherit(RESTARTED)
         for subscription in [one for one in self._waiting if not one.connection.is_alive()]:
             del self._waiting[subscription]
         if self._cache.timestamp is not None:  # there is nothing to wait for
             for subscription in self._waiting:
                 tell(self.actor_ref, Attach(subscription))
             self._waiting.clear()
-        self._tell_state()
-        if self._wanted() or self._state is State.STALE:
+        self._condition.tell()
+        if self._wanted() or self._condition.state is State.STALE:
             self._start_driver()
             self._linger_if_unused()
 
@@ -212,7 +198,7 @@ class SourceActor(LoopActor):
             self._linger_if_unused()
         else:
             self._waiting[subscription] = None
-            if self._state is State.IDLE:
+            if self._condition.state is State.IDLE:
                 self._start_driver()
         return None
 
@@ -221,7 +207,9 @@ class SourceActor(LoopActor):
         wish = subscription.on_unavailable
         if wish is OnUnavailable.WAIT:
             return True
-        return not (self._attempts.circuit_open if wish is OnUnavailable.ERROR else self._state is State.FAILED)
+        return not (
+            self._attempts.circuit_open if wish is OnUnavailable.ERROR else self._condition.state is State.FAILED
+        )
 
     async def _admit_waiting(self, subscription: Subscription, timestamp: int) -> None:
         """Admit a subscription; the states that nobody has asked for yet are worked out first. Meanwhile this actor's
@@ -263,9 +251,9 @@ class SourceActor(LoopActor):
     def _start_relay(self, message: StartRelay) -> None:
         self._stop_lingering()
         self._flush()
-        if self._state is State.IDLE:
+        if self._condition.state is State.IDLE:
             self._start_driver()
-        self._tap.follow(message.follower, live=self._state is State.LIVE)
+        self._tap.follow(message.follower, live=self._condition.state is State.LIVE)
 
     @handles(StopRelay)
     def _stop_relay(self, message: StopRelay) -> None:
@@ -298,9 +286,9 @@ class SourceActor(LoopActor):
             self._flush()
             return self._watch(watch, self._cache.timestamp, fire=message.fire_existing)
         unseen.setdefault(watch, message.fire_existing)
-        if self._state is State.FAILED:
+        if self._condition.state is State.FAILED:
             return False
-        if self._state is State.IDLE:
+        if self._condition.state is State.IDLE:
             self._start_driver()
         self._forget_looking(watch)
         self._looking[watch] = self.dispatcher.loop.create_future()
@@ -358,28 +346,28 @@ class SourceActor(LoopActor):
             self._linger_if_unused()
             return self.spawn(select(candidates(self._cache, message), message.filter))
         question: asyncio.Future[list[Row]] = self.dispatcher.loop.create_future()
-        if self._state is State.FAILED:
+        if self._condition.state is State.FAILED:
             question.set_exception(SourceUnavailableError(self._unavailable()))
             return question
         self._questions.waiting[question] = message
         self.tell_later(message.within, GiveUp(question))
-        if self._state is State.IDLE:
+        if self._condition.state is State.IDLE:
             self._start_driver()
         return question
 
     @handles(GiveUp)
     def _give_up(self, message: GiveUp) -> None:
-        why = f" ({known})" if (known := self._trouble or self._note) else ""
+        why = f" ({known})" if (known := self._condition.trouble or self._condition.note) else ""
         self._questions.give_up(message.question, f"source {self.source.name} has no rows yet{why}; ask again")
 
     def _unavailable(self) -> str:
-        return f"source {self.source.name} is not available: {self._trouble or 'it has failed'}"
+        return f"source {self.source.name} is not available: {self._condition.trouble or 'it has failed'}"
 
     def _wanted(self) -> bool:
         return self._config.eager or bool(self._waiting or self._questions or self._memory.followed or self._tap)
 
     def _linger_if_unused(self) -> None:
-        if not self._wanted() and self._state is not State.IDLE and self._lingering is None:
+        if not self._wanted() and self._condition.state is not State.IDLE and self._lingering is None:
             self._lingering = self.tell_later(self._config.linger, LingerOver())
 
     @handles(LingerOver)
@@ -389,7 +377,7 @@ class SourceActor(LoopActor):
             self._stop_driver()
             self._memory.forget()
             self._attempts.forget()
-            self._set_state(State.IDLE, None)
+            self._condition.become(State.IDLE, None)
 
     def _stop_lingering(self) -> None:
         self.cancel(self._lingering)
@@ -399,12 +387,12 @@ class SourceActor(LoopActor):
 
     @handles(EventsWait)
     def _on_events_wait(self, message: EventsWait) -> Coroutine[Any, Any, None] | None:
-        intake = self._intake
-        if message.run != self._run or intake is None:
+        intake = self._run.intake
+        if message.run != self._run.number or intake is None:
             return None
         while (event := intake.next()) is not None:
             if (work := self._on_event(event)) is not None:
-                return _finish(work, intake)
+                return finish(work, intake)
             intake.handled()
         intake.rest()
         return None
@@ -447,8 +435,8 @@ class SourceActor(LoopActor):
 
     def _on_resumed(self) -> None:
         self._attempts.forget()
-        self._trouble = None
-        self._set_state(State.LIVE, self._note)
+        self._condition.trouble = None
+        self._condition.become(State.LIVE, self._condition.note)
         self._flush()
         self._tap.live()
 
@@ -463,9 +451,9 @@ class SourceActor(LoopActor):
     async def _finish_reload(self, event: SnapshotComplete) -> None:
         reload = self._reload
         if reload is not None:
-            self._trouble = None
+            self._condition.trouble = None
             self._tap.committed_at = None
-            self._announce(State.LIVE, time.time())  # with the first difference
+            self._condition.announce(State.LIVE, time.time())  # with the first difference
             if self._cache.timestamp is None:
                 await first_rows.load(self._memory, reload, self._relation, event.since)
                 self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
@@ -477,7 +465,7 @@ class SourceActor(LoopActor):
             self._reload = None
             self._memory.reloaded(self._relation)
             self._attempts.forget()
-            self._set_state(State.LIVE, self._note)
+            self._condition.become(State.LIVE, self._condition.note)
             await self._serve_waiting(reload.timestamp)
 
     async def _apply_in_slices(self, changes: Iterable[Change], timestamp: int) -> None:
@@ -513,10 +501,10 @@ class SourceActor(LoopActor):
         self._linger_if_unused()
 
     def _on_waiting(self, event: Waiting) -> None:
-        self._note = event.reason
+        self._condition.note = event.reason
         self._tap.note(event.reason)
-        if self._state in (State.LIVE, State.CONNECTING):
-            self._set_state(self._state, event.reason)
+        if self._condition.state in (State.LIVE, State.CONNECTING):
+            self._condition.become(self._condition.state, event.reason)
 
     # Delivery
 
@@ -566,62 +554,47 @@ class SourceActor(LoopActor):
 
     @handles(StartDriver)
     def _start_again(self, _message: StartDriver) -> None:
-        if self._driver is None and self._state is not State.IDLE:
+        if not self._run.goes_on and self._condition.state is not State.IDLE:
             self._start_driver()
 
     def _start_driver(self) -> None:
-        self._run += 1
         self._reload = None
-        self._note = None
-        self._intake = Intake(partial(tell, self.actor_ref, EventsWait(self._run)))
-        if self._cache.timestamp is None and self._state is not State.FAILED:
-            self._set_state(State.CONNECTING, self._reason)
-        anew = self._state is State.FAILED
-        self._driver = self.spawn(self._drive(self._run, self._make_driver(self.source), self._intake, anew=anew))
-
-    async def _drive(self, run: int, driver: Driver, intake: Intake, *, anew: bool) -> None:
-        # Looked at when this turn is over: many may have come back in it
-        resume = None if anew else self._memory.position or self._memory.returning
-        try:
-            await driver.run(intake.emit, intake.ready, resume)
-        except Exception as error:
-            failure: Exception = error
-        else:
-            failure = DatabaseError("the driver stopped without a reason")
-        tell(self.actor_ref, DriverFailed(run, failure))
+        condition = self._condition
+        condition.note = None
+        if self._cache.timestamp is None and condition.state is not State.FAILED:
+            condition.become(State.CONNECTING, condition.reason)
+        anew = condition.state is State.FAILED
+        self._run.start(
+            self._make_driver(self.source),
+            lambda: None if anew else self._memory.position or self._memory.returning,
+        )
 
     def _stop_driver(self) -> None:
-        self._run += 1
+        self._run.stop()
         self._reader_pid = None
         self._memory.lag.lost()
         self._reload = None
-        if self._intake is not None:
-            self._intake.close()
-            self._intake = None
-        if self._driver is not None:
-            self._driver.cancel()
-            self._driver = None
 
     @handles(DriverFailed)
     def _on_driver_failed(self, message: DriverFailed) -> None:
-        if message.run != self._run:
+        if message.run != self._run.number:
             return
-        if self._intake is not None and self._intake.waiting:
+        if self._run.intake is not None and self._run.intake.waiting:
             tell(self.actor_ref, message)  # what it reported before comes first
             return
         error = message.error
         self._stop_driver()
         expected = isinstance(error, DatabaseError)
         permanent = isinstance(error, DatabaseError) and error.permanent
-        reason = _describe(error)
-        self._note = None
-        self._trouble = _told(error)
+        reason = describe(error)
+        self._condition.note = None
+        self._condition.trouble = tellable(error)
         retry = self._attempts.failed(permanent=permanent)
         self._tap.failed(error)
         if permanent:
-            self._set_state(State.FAILED, reason)
+            self._condition.become(State.FAILED, reason)
         else:
-            self._set_state(State.STALE if self._cache.timestamp is not None else State.CONNECTING, reason)
+            self._condition.become(State.STALE if self._cache.timestamp is not None else State.CONNECTING, reason)
         log.warning(
             "source %s: %s (next attempt in %.1f s) [%s]",
             self.source.name,
@@ -649,43 +622,13 @@ class SourceActor(LoopActor):
         for future in looking.values():
             future.set_result(False)
 
-    # State
-
-    def _set_state(self, state: State, reason: str | None) -> None:
-        if state is self._state and reason == self._reason:
-            return
-        if state is not self._state:
-            self._since = time.time()
-            log.info("source %s: %s%s", self.source.name, state.value, f" ({reason})" if reason else "")
-        self._state = state
-        self._reason = reason
-        self._announce(state, self._since)
-        self._tell_state()
-
-    def _tell_state(self) -> None:
-        name, lag = self.source.name, self._memory.lag
-        tell(self._supervisor, SourceStateChanged(name, self._state, self._reason, self._since, self._told(), lag))
-
-    def _told(self) -> str | None:
-        """The reason for the state, in words for clients."""
-        if self._state is State.IDLE:
-            return None
-        return self._note if self._state is State.LIVE else self._note or self._trouble
-
-    def _announce(self, state: State, since: float) -> None:
-        """A change of the state is told with the next change of a row to those who follow."""
-        if state is not self._announced:
-            self._announced = state
-            reason = self._note if state is State.LIVE else self._trouble
-            self._memory.announce(news_of(Standing(self.source.name, state, since, reason, self._memory.lag.ms)))
-
     def details(self) -> dict[str, Any]:
         return {
             "source": self.source.name,
             "relation": str(self.source.relation),
-            "state": self._state.value,
-            "reason": self._reason,
-            "since": self._since,
+            "state": self._condition.state.value,
+            "reason": self._condition.reason,
+            "since": self._condition.since,
             "rows": len(self._cache.rows),
             "timestamp": None if self._cache.timestamp is None else str(self._cache.timestamp),
             "lag_ms": self._memory.lag.ms,
@@ -697,23 +640,3 @@ class SourceActor(LoopActor):
             "relay": self._tap.details(),
             **self._memory.details(),
         }
-
-
-async def _finish(work: Coroutine[Any, Any, None], intake: Intake) -> None:
-    """Handle the rest of an event that takes several turns of the loop, and then go on."""
-    await work
-    intake.handled()
-    intake.rest()
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, DatabaseError):
-        return f"{error} ({error.hint})" if error.hint else str(error)
-    return f"unexpected {type(error).__name__}: {error}"
-
-
-def _told(error: Exception) -> str:
-    """The error in words for clients: nothing of where the database is, and what is to be done there."""
-    if isinstance(error, DatabaseError):
-        return "the database is out of reach" if error.private else str(error)
-    return "an error ended its connection to the database"

@@ -332,8 +332,8 @@ async def test_what_crossed_in_the_last_turn_of_a_source_is_told_by_the_next(
         actor = loop_actor(ref)
         if isinstance(actor, SourceActor):  # it hears both in one turn, and so does not come to tell of the first
             change = Changes((actor._cache.timestamp or 0) + 1, [("1", ("1", "buy", "1"))])
-            assert actor._intake is not None
-            actor._intake.emit(change)
+            assert actor._run.intake is not None
+            actor._run.intake.emit(change)
             heard_change.append(ref)
         await stop_actor(ref)
 
