@@ -21,6 +21,9 @@ DIRECT_ROWS = 5000
 DIRECT_MESSAGES = 50_000
 """Messages that are handed to one socket at once, where several subscriptions get the same changes."""
 
+MOST_SENDS = 1500
+"""Sends during which a source keeps the loop. Clients beyond these are told by message and wait for their turn."""
+
 _is_live = attrgetter("live")
 
 
@@ -32,6 +35,7 @@ def hand_out(told: Iterable[tuple[Group, Delivery]]) -> dict[ActorRef[Any], list
     for each client and change: it is all that a further client costs besides its send.
     """
     rest: dict[ActorRef[Any], list[Addressed]] = {}
+    left = MOST_SENDS
     for group, delivery in told:
         direct = len(delivery.changes) <= DIRECT_ROWS and _can_be_rendered(delivery)
         envelope: Envelope | None = None
@@ -39,7 +43,8 @@ def hand_out(told: Iterable[tuple[Group, Delivery]]) -> dict[ActorRef[Any], list
         for channel in group.channels.values():
             outlet = channel.outlet
             subscriptions = channel.subscriptions
-            if direct and outlet.free and channel.alone:
+            if direct and left and outlet.free and channel.alone:
+                left -= 1
                 if len(subscriptions) == 1:
                     only = subscriptions[0]
                     if only.envelope is not envelope:

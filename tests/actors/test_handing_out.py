@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.connection import SocketDrained
+from actors import handing_out
+from actors.connection import ConnectionActor, SocketDrained
 from actors.source_messages import Delivered
 from tests.actors.support import World, until, world
 from tests.actors.test_connection import Connected, connection
@@ -168,3 +169,29 @@ async def test_what_can_not_be_rendered_ends_the_client_that_asked_for_it_and_no
         await until(lambda: not list(made.memory.subscriptions()))
         assert made.source is source
         assert source.is_alive()
+
+
+async def test_beyond_so_many_sends_clients_are_told_by_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handing_out, "MOST_SENDS", 1)
+    async with (
+        world() as made,
+        connection(made, TRANSPORT_WS) as first,
+        connection(made, TRANSPORT_WS) as second,
+    ):
+        for client in (first, second):
+            client.say("connection_init")
+            client.start("a", query(2))
+        driver = await made.run(1)
+        driver.snapshot(1, *ROWS)
+        await until(lambda: all(len(client.of_type("next")) == 3 for client in (first, second)))
+        told: list[Any] = []
+        hear = ConnectionActor._handlers[Delivered]
+
+        def heard(actor: ConnectionActor, message: Delivered) -> Any:
+            told.append(actor)
+            return hear(actor, message)
+
+        monkeypatch.setitem(ConnectionActor._handlers, Delivered, heard)
+        driver.change(2, ("0", ("0", "X", "2")))
+        await until(lambda: all(len(client.of_type("next")) == 4 for client in (first, second)))
+        assert len(told) == 1
