@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from itertools import count, islice
 from pathlib import Path
+from types import CodeType
 from xml.etree import ElementTree
 
 import pytest
@@ -15,7 +17,8 @@ import pytest
 from tests.end_to_end.test_process import QUERY, TABLE, running
 from tests.support.client import connected
 from tests.support.postgres import Database
-from tycostream.profiling import flame_graph, profiled
+from tycostream import profiling
+from tycostream.profiling import Profiler, flame_graph, profiled
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -65,6 +68,18 @@ def test_a_graph_shows_callers_below_and_shares() -> None:
     assert called is not None
     assert float(main.get("y", "")) > float(called.get("y", ""))
     assert float(called.get("width", "")) == pytest.approx(0.75 * float(main.get("width", "")), abs=0.1)
+
+
+def test_samples_may_be_taken_while_the_graph_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    profiler = Profiler()
+    profiler._sample(signal.SIGPROF, sys._getframe())
+
+    def interrupted(code: CodeType) -> str:
+        profiler._stacks[(code, code)] += 1
+        return code.co_name
+
+    monkeypatch.setattr(profiling, "name_of", interrupted)
+    assert list(profiler.collapsed().values()) == [1]
 
 
 def test_no_sample_is_an_empty_graph() -> None:

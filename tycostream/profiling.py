@@ -7,6 +7,7 @@ long call into C counts for whoever made it. A loop that waits uses no CPU and i
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections import Counter
@@ -17,6 +18,8 @@ from pathlib import Path, PurePath
 from types import CodeType, FrameType
 from typing import Any
 from xml.sax.saxutils import escape
+
+log = logging.getLogger("tycostream.profiling")
 
 SAMPLE_SECONDS = 0.004
 """CPU time between two samples."""
@@ -46,7 +49,14 @@ def profiled(file: Path) -> Iterator[Profiler]:
     """
     file.write_text("")  # now, and not after a day, one should hear that this is not possible
     profiler = Profiler()
-    before = signal.signal(signal.SIGUSR2, lambda _number, _frame: profiler.write(file))
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        try:
+            profiler.write(file)
+        except OSError as error:  # whatever the signal has interrupted is not to end of it
+            log.warning("the profile could not be written: %s", error)
+
+    before = signal.signal(signal.SIGUSR2, asked)
     profiler.start()
     try:
         yield profiler
@@ -85,7 +95,7 @@ class Profiler:
     def collapsed(self) -> dict[str, int]:
         """Samples by stack: the names of functions from the outermost on, with `;` between them."""
         found: Counter[str] = Counter()
-        for stack, count in self._stacks.items():
+        for stack, count in list(self._stacks.items()):  # a sample may be taken meanwhile
             found[";".join(map(name_of, stack))] += count
         return dict(found)
 

@@ -13,10 +13,11 @@ HIGH_WATER_BYTES = 256 * 1024
 
 
 class Connection(asyncio.Protocol):
-    """Serves one client with the coroutine of `serve`, which ends with the connection."""
+    """Serves one client with the coroutine of `serve`, which ends with the connection. It is among `open` while it lasts."""
 
-    def __init__(self, serve: Callable[[Connection], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, serve: Callable[[Connection], Coroutine[Any, Any, None]], open: set[Connection]) -> None:  # noqa: A002
         self._serve = serve
+        self._open = open
         self._reader = asyncio.StreamReader()
         self._pending: deque[bytes] = deque()
         self._pumping: asyncio.Handle | None = None
@@ -34,6 +35,7 @@ class Connection(asyncio.Protocol):
         """A client is there."""
         self.transport = cast("asyncio.Transport", transport)
         self._loop = asyncio.get_running_loop()
+        self._open.add(self)
         self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
         raw: socket.socket = transport.get_extra_info("socket")
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -49,6 +51,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end for whoever reads or waits."""
+        self._open.discard(self)
         self._reader.feed_eof()
         if self._pumping is not None:
             self._pumping.cancel()

@@ -36,6 +36,7 @@ class Simulator(World):
         self._waiters: list[asyncio.Future[None]] = []
         self._failures: list[tuple[str, SqlError]] = []
         self._stalled = False
+        self._connections: set[Connection] = set()
         self._cut_new: int | None = None
         self._mistakes: list[Exception] = []
 
@@ -55,13 +56,16 @@ class Simulator(World):
             self._server.close()
         if self._reserved is not None:
             self._reserved.close()
-        tasks = [session.connection.task for session in self.sessions if session.connection.task is not None]
-        for session in list(self.sessions):
-            session.connection.drop(reset=False)
-            session.connection.transport.abort()
+        for _turn in range(3):  # what has been accepted becomes a connection
+            await asyncio.sleep(0)
+        tasks = [connection.task for connection in self._connections if connection.task is not None]
+        for connection in list(self._connections):
+            connection.transport.abort()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        while self._connections:
+            await asyncio.sleep(0)
         if self._mistakes:
             raise self._mistakes[0]
 
@@ -114,9 +118,11 @@ class Simulator(World):
             return
         loop = asyncio.get_running_loop()
         if self._reserved is None:
-            self._server = await loop.create_server(lambda: Connection(self._serve), HOST, self.port)
+            self._server = await loop.create_server(lambda: Connection(self._serve, self._connections), HOST, self.port)
         else:
-            self._server = await loop.create_server(lambda: Connection(self._serve), sock=self._reserved)
+            self._server = await loop.create_server(
+                lambda: Connection(self._serve, self._connections), sock=self._reserved
+            )
             self._reserved = None
         self.port = self._server.sockets[0].getsockname()[1]
 
