@@ -165,7 +165,7 @@ class ConnectionActor(LoopActor):
         for query in self._queries.values():
             query.cancel()
         for subscription in self._subscriptions.values():
-            subscription.live = False
+            subscription.end()
             self._tell_source(subscription, Detach(subscription))
         self._subscriptions.clear()
         if not self._closing:
@@ -327,7 +327,7 @@ class ConnectionActor(LoopActor):
         self._limits.active()
         subscription = self._subscriptions.pop(operation_id, None)
         if subscription is not None:
-            subscription.live = False
+            subscription.end()
             self._outbox.drop(subscription)
             if not self._tell_source(subscription, Detach(subscription)):
                 self._await_source(Detach(subscription))
@@ -367,7 +367,7 @@ class ConnectionActor(LoopActor):
         if self._subscriptions.get(subscription.operation_id) is not subscription:
             return False
         del self._subscriptions[subscription.operation_id]
-        subscription.live = False
+        subscription.end()
         self._outbox.drop(subscription)
         self._limits.active()
         return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import Any
 
 from pykka import ActorRef
@@ -24,8 +23,6 @@ DIRECT_MESSAGES = 50_000
 MOST_SENDS = 1500
 """Sends during which a source keeps the loop. Clients beyond these are told by message and wait for their turn."""
 
-_is_live = attrgetter("live")
-
 
 def hand_out(told: Iterable[tuple[Group, Delivery]]) -> dict[ActorRef[Any], list[Addressed]]:
     """Put on the wire what can go there now. The rest is returned, by the connection that is to be told of it.
@@ -43,16 +40,16 @@ def hand_out(told: Iterable[tuple[Group, Delivery]]) -> dict[ActorRef[Any], list
         for channel in group.channels.values():
             outlet = channel.outlet
             subscriptions = channel.subscriptions
-            if direct and left and outlet.free and channel.alone:
+            if direct and left and outlet.free and channel.alone and channel.intact:
                 left -= 1
                 if len(subscriptions) == 1:
-                    only = subscriptions[0]
-                    if only.envelope is not envelope:
-                        envelope = only.envelope
+                    only = subscriptions[0].envelope
+                    if only is not envelope:
+                        envelope = only
                         frames = delivery.wrapped(envelope)
-                    if only.live and outlet.send(frames):
+                    if outlet.send(frames):
                         continue
-                elif all(map(_is_live, subscriptions)) and may_go_at_once(subscriptions, delivery):
+                elif may_go_at_once(subscriptions, delivery):
                     frames, envelope = channel.frames(delivery), None
                     if outlet.send(frames):
                         continue

@@ -54,16 +54,18 @@ class Outlet:
 class Channel:
     """A connection's subscriptions that share a group. `source` tells the channels of one source from others.
 
-    `alone`: the connection follows nothing else of the source, so that there is nothing to bring into order.
-    `subscriptions` is a tuple that is replaced, never changed; those whose prefixes are equally long stand together.
+    `alone`: the connection follows nothing else of the source, so that there is nothing to bring into order. `intact`:
+    none of its subscriptions has been ended by its client. `subscriptions` is a tuple that is replaced, never changed;
+    those whose prefixes are equally long stand together.
     """
 
-    __slots__ = ("_runs", "alone", "outlet", "source", "subscriptions")
+    __slots__ = ("_runs", "alone", "intact", "outlet", "source", "subscriptions")
 
     def __init__(self, source: object, outlet: Outlet) -> None:
         self.source = source
         self.outlet = outlet
         self.alone = False
+        self.intact = True
         self.subscriptions: tuple[Subscription, ...] = ()
         self._runs: list[Run] | None = None
         outlet.enter(self)
@@ -74,11 +76,15 @@ class Channel:
         at = bisect_right(others, _prefix_length(subscription), key=_prefix_length)
         self.subscriptions = (*others[:at], subscription, *others[at:])
         self._runs = None
+        subscription.channel = self
+        self.intact = self.intact and subscription.live
 
     def remove(self, subscription: Subscription) -> None:
         """One less; an empty channel is to be closed."""
         self.subscriptions = tuple(one for one in self.subscriptions if one is not subscription)
         self._runs = None
+        subscription.channel = None
+        self.intact = all(one.live for one in self.subscriptions)
 
     def frames(self, delivery: Delivery) -> bytes:
         """The delivery as messages for all of them."""

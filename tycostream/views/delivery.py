@@ -17,7 +17,7 @@ from tycostream.views.derived import Derivation
 from tycostream.views.pace import Rhythm, SlowPolicy
 
 if TYPE_CHECKING:
-    from tycostream.views.channel import Outlet
+    from tycostream.views.channel import Channel, Outlet
 
 ViewChange = tuple[Operation, Key, Row, int, int]
 """operation, key, row (the last one for a DELETE), changed columns as a bitmask, timestamp."""
@@ -81,6 +81,14 @@ class Subscription:
     """None: every change is told at once, in a message of its own."""
     live: bool = True
     """False once its client has ended it: nothing more may be sent, whatever is on its way."""
+    channel: Channel | None = None
+    """Through which it is told of changes."""
+
+    def end(self) -> None:
+        """Its client wants no more of it."""
+        self.live = False
+        if self.channel is not None:
+            self.channel.intact = False
 
     @property
     def connection(self) -> Any:
