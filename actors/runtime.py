@@ -284,14 +284,15 @@ class LoopActor(_Handling):
 
     def tell_later(self, seconds: float, message: Any) -> asyncio.TimerHandle:
         """Send this actor a message after this time, unless it has ended by then. `cancel` takes it back."""
-
-        def send() -> None:
-            self._timers.discard(timer)
-            tell(self.actor_ref, message)
-
-        timer = self.dispatcher.loop.call_later(seconds, send)
+        own: list[asyncio.TimerHandle] = []
+        timer = self.dispatcher.loop.call_later(seconds, self._time_has_come, message, own)
+        own.append(timer)
         self._timers.add(timer)
         return timer
+
+    def _time_has_come(self, message: Any, own: list[asyncio.TimerHandle]) -> None:
+        self._timers.discard(own.pop())  # which leaves no ring either
+        tell(self.actor_ref, message)
 
     def cancel(self, timer: asyncio.TimerHandle | None) -> None:
         """Take a message of `tell_later` back, if there is one and it was not sent yet."""

@@ -83,6 +83,7 @@ TRIGGERS = 20
 SAMPLE_SECONDS = 2.0
 BLOCK_MINUTES = 0.5
 WARM_MINUTES = 7.0
+LEAST_MINUTES = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +367,10 @@ async def soak(minutes: float) -> tuple[Soak, Sample, list[str]]:
 
 def main() -> None:
     """Run it, print what came out, and exit with 1 where it is not well."""
-    arguments = make_parser().parse_args()
+    parser = make_parser()
+    arguments = parser.parse_args()
+    if arguments.minutes < LEAST_MINUTES:
+        parser.error(f"--minutes: {LEAST_MINUTES:g} at least, for fewer tell nothing of growth")
     random.seed(arguments.seed)
     logging.getLogger("tornado").setLevel(logging.CRITICAL)  # sockets that are cut are what this is about
     one, left, wrong = asyncio.run(soak(arguments.minutes))

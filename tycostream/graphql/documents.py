@@ -64,8 +64,17 @@ class Documents:
         check_document(tree, self._limits)
         if errors := validate(self._schema, tree, max_errors=_MOST_ERRORS):
             raise refused(VALIDATION_FAILED, *errors)
+        _untie(tree)
         fragments = {node.name.value: node for node in tree.definitions if isinstance(node, FragmentDefinitionNode)}
         return Document(tree, _choose(tree, operation_name), fragments, tokens)
+
+
+def _untie(tree: DocumentNode) -> None:
+    """Leave no rings of tokens, each of which knows the one before and behind it: a document that is forgotten is to be
+    freed at once, and not to wait for the garbage collector."""
+    token = None if tree.loc is None else tree.loc.start_token
+    while token is not None:
+        token.prev, token = None, token.next
 
 
 def _choose(tree: DocumentNode, name: str | None) -> OperationDefinitionNode:

@@ -62,6 +62,7 @@ def check_text(query: str, limits: Limits) -> int:
     lexer = Lexer(Source(query))
     tokens = nesting = 0
     while (kind := (token := lexer.advance()).kind) is not TokenKind.EOF:
+        token.prev = None  # no ring that the garbage collector would have to find
         tokens += 1
         if tokens > limits.tokens:
             raise _exceeded("tokens", f"more than {limits.tokens}", limits.tokens)

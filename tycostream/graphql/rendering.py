@@ -284,7 +284,7 @@ def _generate(pieces: Iterator[str | _Slot]) -> _Renderer:
             expressions.append(piece.expression.format(name))
     text = "".join(f"{{{expression}}}" for expression in expressions)
     exec(_compiled(f"def render(row, changed, timestamp): return f'{text}'.encode()"), namespace)  # noqa: S102
-    renderer: _Renderer = namespace["render"]  # type: ignore[assignment]
+    renderer: _Renderer = namespace.pop("render")  # type: ignore[assignment]  # it has the namespace: no ring
     return renderer
 
 

@@ -20,5 +20,5 @@ def mask_of(width: int) -> Mask:
     namespace: dict[str, Any] = {}
     code = f"def mask_of(old, new):\n    {old}= old\n    {new}= new\n    mask = 0\n{tests}    return mask\n"
     exec(code, namespace)  # noqa: S102  # nothing but numbers of ours
-    found: Mask = namespace["mask_of"]
+    found: Mask = namespace.pop("mask_of")
     return found

@@ -184,6 +184,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         self._rules.admission.left(self._address)
         if self._transport is not None:
             self._transport.abandon()
+            self._transport = None
         if self._inbox is not None:
             self._inbox.closed(self.close_code, self.close_reason)
             self._inbox = None

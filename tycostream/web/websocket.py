@@ -46,6 +46,10 @@ class PatientProtocol(WebSocketProtocol13):
         self._reading: asyncio.Task[Any] | None = None  # while a frame is on its way in: the task that reads it
         self._lingering: asyncio.Task[None] | None = None
 
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        self.written = None  # the transport knows this protocol too: a ring would wait for the garbage collector
+
     def progressed(self) -> None:
         """The client takes what it is sent."""
         self._received_pong = True

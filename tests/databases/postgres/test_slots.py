@@ -4,6 +4,7 @@ as long as the slot tells of everything; and otherwise it is read anew."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -308,3 +309,25 @@ async def test_who_comes_back_while_a_transaction_is_read_gets_all_of_it(
                 await until_same(two, postgres)
                 await until_same(one, postgres)
         assert events_since(one, mark) == ["Resumed", "Changes"]
+
+
+async def test_a_stream_that_was_lost_does_not_keep_what_came_through_it(postgres: Database, slot: str) -> None:
+    async with feed_of(postgres, slot=slot) as feed, following(postgres, ONE, feed) as one:
+        await one.until(lambda: one.snapshots)
+    gc.collect()
+    gc.disable()
+    try:
+        async with feed_of(postgres, slot=slot) as feed, following(postgres, ONE, feed) as one:
+            await one.until(lambda: one.snapshots)
+            await postgres.run("UPDATE one SET v = 'kept'")
+            await until_same(one, postgres)
+            assert _kept_changes() > 0
+            async with lost(postgres, slot, one), asyncio.timeout(20):
+                while _kept_changes():
+                    await asyncio.sleep(0.01)
+    finally:
+        gc.enable()
+
+
+def _kept_changes() -> int:
+    return sum(len(one.transactions) for one in gc.get_objects() if isinstance(one, kept.Kept))

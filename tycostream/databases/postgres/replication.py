@@ -292,6 +292,9 @@ class ReplicationStream:
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait({self._sweeping})
+        # Its error's traceback keeps this object until garbage is collected, and is not to keep all that came
+        for held in (self._kept, self._followers, self._transaction):
+            held.clear()
         if self._replication is not None:
             self._replication.close()
             self._replication = None
