@@ -13,6 +13,12 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+FEW = 1000
+"""Bounds among which a bisection costs less than to remember what it found."""
+
+MOST_REMEMBERED = 16_384
+"""Values that lie within nothing."""
+
 
 def place_of(operator: str) -> Callable[[list[Any], Any], int]:
     """Where a value falls among the operands of comparisons in rising order, so that those before it are passed: they
@@ -96,6 +102,10 @@ class Intervals(Generic[T]):
 
     Of those that have begun at a value, none goes on if the last of as many ends does not: a bisection and a look. Only
     where some do is the tree asked, which costs the logarithm for each that is found.
+
+    Most of a bisection among many bounds is waiting for memory. So the numbers of a list are made anew in its order now
+    and then, which puts neighbours beside each other; and a value that lies within nothing is remembered: what a row
+    changes from is what it has changed to before.
     """
 
     def __init__(self, low: str, high: str) -> None:
@@ -106,6 +116,8 @@ class Intervals(Generic[T]):
         self._highs: list[Any] = []
         self._root: _Node[T] | None = None
         self._last: list[_Node[T]] = []  # what was found last
+        self._outside: set[Any] = set()
+        self._scattered = 0
 
     def __bool__(self) -> bool:
         return self._root is not None
@@ -122,7 +134,8 @@ class Intervals(Generic[T]):
             node.filed = filed
             return
         low, high = bounds
-        self._last = []
+        self._forget()
+        self._scattered += 1
         insort(self._lows, low)
         insort(self._highs, high)
         self._root = _insert(self._root, _Node(low, high, filed))
@@ -130,17 +143,21 @@ class Intervals(Generic[T]):
     def drop(self, bounds: tuple[Any, Any]) -> None:
         """File nothing there any more."""
         low, high = bounds
-        self._last = []
+        self._forget()
         del self._lows[bisect_left(self._lows, low)]
         del self._highs[bisect_left(self._highs, high)]
         self._root = _remove(self._root, low, high)
 
     def holding(self, value: Any) -> Sequence[T]:
         """What is filed under bounds that a value is within."""
+        if value in self._outside:
+            return ()
         count = self._begun(self._lows, value)
         goes_on = self._goes_on
         # What has ended had begun: so many have ended if, of all ends in order, that many have
         if not count or not goes_on(value, self._highs[count - 1]):
+            if len(self._lows) > FEW:
+                self._remember_outside(value)
             return ()
         count -= self._ended(self._highs, value)
         is_begun = self._is_begun
@@ -150,6 +167,19 @@ class Intervals(Generic[T]):
         if len(found) < count:
             found = self._last = self._search(value, count)
         return [node.filed for node in found]
+
+    def _remember_outside(self, value: Any) -> None:
+        if len(self._outside) >= MOST_REMEMBERED:
+            self._outside.clear()
+        self._outside.add(value)
+        if self._scattered > len(self._lows) // 4:
+            self._scattered = 0
+            self._lows, self._highs = _gathered(self._lows), _gathered(self._highs)
+
+    def _forget(self) -> None:
+        """What has been remembered may not be true any more."""
+        self._last = []
+        self._outside.clear()
 
     def _search(self, value: Any, count: int) -> list[_Node[T]]:
         is_begun, goes_on = self._is_begun, self._goes_on
@@ -171,6 +201,11 @@ class Intervals(Generic[T]):
         while node is not None and not (node.low == low and node.high == high):
             node = node.right if node.before(low, high) else node.left
         return node
+
+
+def _gathered(numbers: list[Any]) -> list[Any]:
+    """The same, one beside the other in memory. Other values stay as they are."""
+    return [number + 0 if type(number) in (int, float) else number for number in numbers]
 
 
 def _insert(node: _Node[T] | None, new: _Node[T]) -> _Node[T]:

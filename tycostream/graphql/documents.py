@@ -13,11 +13,11 @@ from graphql import (
     GraphQLSchema,
     OperationDefinitionNode,
     parse,
-    validate,
 )
 
 from tycostream.graphql.errors import OPERATION_RESOLUTION_FAILURE, PARSE_FAILED, VALIDATION_FAILED, refused
 from tycostream.graphql.limits import Limits, check_document, check_text
+from tycostream.graphql.validation import validate
 
 _CACHED_TOKENS = 100_000
 _MOST_ERRORS = 20
@@ -62,7 +62,7 @@ class Documents:
         except GraphQLError as error:
             raise refused(PARSE_FAILED, error) from None
         check_document(tree, self._limits)
-        if errors := validate(self._schema, tree, max_errors=_MOST_ERRORS):
+        if errors := validate(self._schema, tree, _MOST_ERRORS):
             raise refused(VALIDATION_FAILED, *errors)
         _untie(tree)
         fragments = {node.name.value: node for node in tree.definitions if isinstance(node, FragmentDefinitionNode)}
