@@ -170,7 +170,7 @@ class ConnectionActor(LoopActor):
         self._subscriptions.clear()
         if not self._closing:
             self.close(CloseCode.GOING_AWAY)
-        del self._protocol  # it knows this actor: a ring would wait for the garbage collector
+        del self._protocol, self._limits  # they know this actor: rings would wait for the garbage collector
 
     def on_failure(self, *_error: object) -> None:
         # 1012 invites the client to come back, which the codes for server errors do not (graphql-ws src/client.ts)

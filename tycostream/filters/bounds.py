@@ -11,13 +11,12 @@ from operator import le, lt
 from random import random
 from typing import Any, Generic, TypeVar
 
+from tycostream.filters.gaps import Gaps
+
 T = TypeVar("T")
 
-FEW = 1000
-"""Bounds among which a bisection costs less than to remember what it found."""
-
-MOST_REMEMBERED = 16_384
-"""Values that lie within nothing."""
+MANY = 100
+"""Intervals of which it is worth to have a map."""
 
 
 def place_of(operator: str) -> Callable[[list[Any], Any], int]:
@@ -101,11 +100,7 @@ class Intervals(Generic[T]):
     """What is filed under two bounds, one thing for each pair; none of them empty, all with the same two operators.
 
     Of those that have begun at a value, none goes on if the last of as many ends does not: a bisection and a look. Only
-    where some do is the tree asked, which costs the logarithm for each that is found.
-
-    Most of a bisection among many bounds is waiting for memory. So the numbers of a list are made anew in its order now
-    and then, which puts neighbours beside each other; and a value that lies within nothing is remembered: what a row
-    changes from is what it has changed to before.
+    where some do is the tree asked, which costs the logarithm for each that is found. Of many there is a map.
     """
 
     def __init__(self, low: str, high: str) -> None:
@@ -116,8 +111,9 @@ class Intervals(Generic[T]):
         self._highs: list[Any] = []
         self._root: _Node[T] | None = None
         self._last: list[_Node[T]] = []  # what was found last
-        self._outside: set[Any] = set()
-        self._scattered = 0
+        self._gaps: Gaps | None = None
+        self._drawing = False
+        self._changed = 0  # since the map was begun
 
     def __bool__(self) -> bool:
         return self._root is not None
@@ -134,8 +130,10 @@ class Intervals(Generic[T]):
             node.filed = filed
             return
         low, high = bounds
-        self._forget()
-        self._scattered += 1
+        self._last = []
+        self._changed += 1
+        if self._gaps is not None and not self._gaps.cover(low, high):
+            self._gaps = None
         insort(self._lows, low)
         insort(self._highs, high)
         self._root = _insert(self._root, _Node(low, high, filed))
@@ -143,21 +141,23 @@ class Intervals(Generic[T]):
     def drop(self, bounds: tuple[Any, Any]) -> None:
         """File nothing there any more."""
         low, high = bounds
-        self._forget()
+        self._last = []
+        self._changed += 1
         del self._lows[bisect_left(self._lows, low)]
         del self._highs[bisect_left(self._highs, high)]
         self._root = _remove(self._root, low, high)
 
     def holding(self, value: Any) -> Sequence[T]:
         """What is filed under bounds that a value is within."""
-        if value in self._outside:
+        gaps = self._gaps
+        if gaps is not None and gaps.has(value):
             return ()
         count = self._begun(self._lows, value)
         goes_on = self._goes_on
         # What has ended had begun: so many have ended if, of all ends in order, that many have
         if not count or not goes_on(value, self._highs[count - 1]):
-            if len(self._lows) > FEW:
-                self._remember_outside(value)
+            if self._drawing or self._changed > MANY:
+                self._draw()
             return ()
         count -= self._ended(self._highs, value)
         is_begun = self._is_begun
@@ -168,18 +168,15 @@ class Intervals(Generic[T]):
             found = self._last = self._search(value, count)
         return [node.filed for node in found]
 
-    def _remember_outside(self, value: Any) -> None:
-        if len(self._outside) >= MOST_REMEMBERED:
-            self._outside.clear()
-        self._outside.add(value)
-        if self._scattered > len(self._lows) // 4:
-            self._scattered = 0
-            self._lows, self._highs = _gathered(self._lows), _gathered(self._highs)
-
-    def _forget(self) -> None:
-        """What has been remembered may not be true any more."""
-        self._last = []
-        self._outside.clear()
+    def _draw(self) -> None:
+        """Begin a map, or a new one where much has changed, or draw some more of it."""
+        if self._lows and self._changed > max(MANY, len(self._lows) // 2):
+            self._changed = 0
+            try:
+                self._gaps = Gaps(self._lows, self._highs)
+            except (TypeError, ValueError, ArithmeticError):
+                self._gaps = None
+        self._drawing = self._gaps is not None and self._gaps.draw(self._lows, self._highs)
 
     def _search(self, value: Any, count: int) -> list[_Node[T]]:
         is_begun, goes_on = self._is_begun, self._goes_on
@@ -201,11 +198,6 @@ class Intervals(Generic[T]):
         while node is not None and not (node.low == low and node.high == high):
             node = node.right if node.before(low, high) else node.left
         return node
-
-
-def _gathered(numbers: list[Any]) -> list[Any]:
-    """The same, one beside the other in memory. Other values stay as they are."""
-    return [number + 0 if type(number) in (int, float) else number for number in numbers]
 
 
 def _insert(node: _Node[T] | None, new: _Node[T]) -> _Node[T]:

@@ -27,11 +27,6 @@ class Account:
     def close(self) -> None:
         """The client leaves."""
         self._backlog.forget(self)
-        self.give_up = _nothing  # who it would give up knows this account
-
-
-def _nothing() -> None:
-    """Nobody is there any more."""
 
 
 class Backlog:
