@@ -43,6 +43,8 @@ class PatientProtocol(WebSocketProtocol13):
         self._reader: asyncio.Task[None] | None = None
         self.written: Callable[[asyncio.Future[None]], None] | None = None
         """Told of frames that are written here while what comes later may go another way."""
+        self.closed_with: int | None = None
+        """The code of our close frame, where the client had not sent one before."""
         self._reading: asyncio.Task[Any] | None = None  # while a frame is on its way in: the task that reads it
         self._lingering: asyncio.Task[None] | None = None
 
@@ -99,6 +101,8 @@ class PatientProtocol(WebSocketProtocol13):
             self._abort()
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
+        if not self.client_terminated and not self.server_terminated:
+            self.closed_with = code
         super().close(code, reason)
         ends = code in (CloseCode.MESSAGE_TOO_BIG, CloseCode.PROTOCOL_ERROR)
         if ends and not self.client_terminated and not self.stream.closed():
