@@ -201,7 +201,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
     def _count_end(self) -> None:
         connection, self._connection = self._connection, None
         assert connection is not None
-        theirs = self.close_code or (NO_CODE if connection.client_terminated else None)
+        theirs = self.close_code or (NO_CODE if connection.client_closed else None)
         self.counts.left(connection.closed_with, theirs)
         if self._transport is not None:
             self.counts.release(self._transport)
