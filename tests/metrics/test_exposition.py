@@ -19,12 +19,12 @@ ROWS = "tycostream_source_rows"
 CHANGES = "tycostream_source_changes_total"
 
 
-def read(told: dict[str, object]) -> Scrape:
+async def read(told: dict[str, object]) -> Scrape:
     """What travels is JSON; both formats say the same."""
     travelled = json.loads(json.dumps(told))
-    kind, body = exposition(travelled, OPENMETRICS)
+    kind, body = await exposition(travelled, OPENMETRICS)
     assert kind.startswith("application/openmetrics-text; version=1.0.0")
-    kind, text = exposition(travelled, "")
+    kind, text = await exposition(travelled, "")
     assert kind.startswith("text/plain; version=")
     found = read_openmetrics(body.decode())
     values = {(one.name, *sorted(one.labels.items())): one.value for one in found.samples}
@@ -51,8 +51,8 @@ def test_no_two_families_share_a_name() -> None:
     assert len(FAMILIES) == sum(map(len, GROUPS.values()))
 
 
-def test_each_process_keeps_its_numbers_and_one_without_an_answer_has_none() -> None:
-    found = read(
+async def test_each_process_keeps_its_numbers_and_one_without_an_answer_has_none() -> None:
+    found = await read(
         {
             "ingest": [sample(ROWS, 7, source="trades"), sample(CHANGES, 3, source="trades")],
             "worker 1": [sample(ROWS, 7, source="trades"), sample(ROWS, 2, source='"quo\\tes"\n')],
@@ -69,11 +69,11 @@ def test_each_process_keeps_its_numbers_and_one_without_an_answer_has_none() -> 
     assert types == {"tycostream_up": "gauge", ROWS: "gauge", "tycostream_source_changes": "counter"}
 
 
-def test_a_histogram_is_told_cumulated() -> None:
+async def test_a_histogram_is_told_cumulated() -> None:
     delay = LoopDelay()
     for seconds in (0.001, 0.0025, 0.003, 0.3, 99.0):
         delay.note(seconds)
-    found = read({"service": list(delay.samples())})
+    found = await read({"service": list(delay.samples())})
     counts = [found.value(f"{DELAY}_bucket", le=str(bound)) for bound in FAMILIES[DELAY].bounds]
     assert counts == [2, 3, 3, 3, 3, 3, 3, 4, 4, 4]
     assert found.value(f"{DELAY}_bucket", le="+Inf") == found.value(f"{DELAY}_count") == 5
@@ -81,9 +81,9 @@ def test_a_histogram_is_told_cumulated() -> None:
     assert found.value("tycostream_loop_delay_highest_seconds") == 99.0
 
 
-def test_of_several_states_one_holds() -> None:
+async def test_of_several_states_one_holds() -> None:
     told = list(one_of("tycostream_source_state", ("IDLE", "LIVE"), "LIVE", source="trades"))
-    found = read({"service": told})
+    found = await read({"service": told})
     assert found.value("tycostream_source_state", state="LIVE") == found.value("tycostream_source_state") == 1
 
 
@@ -104,6 +104,6 @@ def test_what_the_table_does_not_have_is_refused(name: str, value: object, label
         sample(name, value, **labels)  # type: ignore[arg-type]
 
 
-def test_nothing_is_left_in_the_librarys_registry() -> None:
-    read({"service": list(ClientCounts().samples())})
+async def test_nothing_is_left_in_the_librarys_registry() -> None:
+    await read({"service": list(ClientCounts().samples())})
     assert not [metric.name for metric in REGISTRY.collect() if metric.name.startswith("tycostream")]

@@ -12,10 +12,10 @@ from tests.metrics.test_exposition import read
 from tycostream.metrics.process import process_samples
 
 
-def test_the_numbers_are_those_of_the_librarys_own_collector() -> None:
+async def test_the_numbers_are_those_of_the_librarys_own_collector() -> None:
     files = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
     try:
-        ours = read({"service": list(process_samples())})
+        ours = await read({"service": list(process_samples())})
         theirs = {
             one.name: one.value
             for metric in ProcessCollector(namespace="tycostream", registry=None).collect()

@@ -39,9 +39,6 @@ from tycostream.web.health import SchemaStatus
 
 MakeDriver = Callable[[model.Source], Driver]
 
-FEW = frozenset({"source", "status", "feed", "worker", "relay"})
-"""Kinds of actors that are asked for their metrics. Of connections and triggers, which may be many, others count."""
-
 LAST_SECONDS = 0.5
 """For connections to the database to close, whatever else has taken its time."""
 
@@ -135,10 +132,15 @@ class Core:
         yield from self._supervised.samples()
         for memory in self._memories.values():
             yield from memory.samples()
-        few = [ref for (kind, _name), ref in self._directory.items() if kind in FEW]
-        for ref in few if self._supervisor is None else (self._supervisor, *few):
-            if (actor := loop_actor(ref)) is not None:
+        few = [self._directory.get(place) for place in self._few()]
+        for ref in (self._supervisor, *few):
+            if ref is not None and (actor := loop_actor(ref)) is not None:
                 yield from actor.samples()
+
+    def _few(self) -> Iterator[tuple[str, str]]:
+        """Actors that tell their own numbers. Of connections and triggers, which may be many, others count."""
+        for memory in self._memories.values():
+            yield place_of(memory.cache.source)
 
     # Sources
 

@@ -238,6 +238,13 @@ class Service(Core):
         if self._clients is not None:
             yield from self._clients.samples()
 
+    def _few(self) -> Iterator[tuple[str, str]]:
+        yield from super()._few()
+        yield "feed", FEED
+        for number in range(1, self.settings.service.workers + 1):
+            yield "worker", str(number)
+            yield "relay", str(number)
+
     # What workers ask
 
     async def _answer(self, name: str, arguments: dict[str, Any]) -> Any:

@@ -20,7 +20,7 @@ class MetricsHandler(BaseHandler):
 
     async def get(self) -> None:
         told = await self._metrics()
-        content_type, body = exposition(told, self.request.headers.get("Accept", ""))
+        content_type, body = await exposition(told, self.request.headers.get("Accept", ""))
         self.set_header("Content-Type", content_type)
         self.set_header("Cache-Control", "no-store")
         self.set_header("Vary", "Accept")
