@@ -320,6 +320,22 @@ async def test_any_process_answers_for_all(postgres: Database, tmp_path: Path) -
             assert len(pids) == 3
 
 
+async def test_a_worker_answers_for_itself_while_the_process_behind_it_is_silent(
+    postgres: Database, tmp_path: Path
+) -> None:
+    async with workers(postgres, tmp_path, LOG_LEVEL="error") as service:
+        service.process.send_signal(signal.SIGSTOP)
+        try:
+            found = await scrape(service.port)
+        finally:
+            service.process.send_signal(signal.SIGCONT)
+        (answered,) = found.labels("tycostream_connections", "process")
+        assert answered in ("worker 1", "worker 2")
+        assert found.value("tycostream_up", process=answered) == found.value("tycostream_up") == 1
+        assert found.labels("tycostream_up", "process") == {"ingest", "worker 1", "worker 2"}
+        await scraped(service.port, lambda one: one.value("tycostream_up") == 3)
+
+
 def peers(pid: int) -> list[tuple[str, int]]:
     """Who is connected to the process."""
     return [tuple(one.raddr) for one in psutil.Process(pid).net_connections("tcp") if one.raddr]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
@@ -9,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.support.metrics import OPENMETRICS, Scrape, read_openmetrics, read_text
+from tycostream import turns
 from tycostream.metrics import ClientCounts, LoopDelay, sample
 from tycostream.metrics.exposition import exposition
 from tycostream.metrics.families import FAMILIES, GROUPS, PROCESS, Kind
@@ -102,6 +104,18 @@ async def test_of_several_states_one_holds() -> None:
 def test_what_the_table_does_not_have_is_refused(name: str, value: object, labels: dict[str, str]) -> None:
     with pytest.raises((KeyError, ValueError)):
         sample(name, value, **labels)  # type: ignore[arg-type]
+
+
+async def test_between_families_the_loop_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)  # as if each took as long as a work may go on
+    told = {"service": list(ClientCounts().samples())}
+    rendering = asyncio.ensure_future(exposition(told, ""))
+    rounds = 0
+    while not rendering.done():
+        await asyncio.sleep(0)
+        rounds += 1
+    assert rounds >= len({name for name, _, _ in told["service"]})
+    assert rendering.result() == await exposition(told, "")
 
 
 async def test_nothing_is_left_in_the_librarys_registry() -> None:
