@@ -130,6 +130,7 @@ async def test_counts_of_a_source_outlive_its_actor_and_its_stream(postgres: Dat
         assert after.value("tycostream_source_changes_total", source="trades") >= 5
         await of_source(service.port, "snapshots_total", 2)
         transactions = before.value("tycostream_feed_transactions_total")
+        assert transactions >= 1
         await postgres.run(
             "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL"
         )
@@ -263,14 +264,17 @@ async def test_slow_clients() -> None:
         now = await scraped(service.port, lambda found: found.value("tycostream_connections_behind") == 0)
         assert now.value("tycostream_connection_changes_dropped_total") == one.dropped > 0
         assert now.value("tycostream_connection_waiting_changes") == 0
-    async with fed(HELD) as service, slow_reader(service.port, query("CONFLATE")) as one:
-        async with asyncio.timeout(60):
-            while one.updates < HELD:  # what comes behind a snapshot is merged only once that is sent
-                await one.read(1 << 20)
-        await feed(service, 2, 2 * HELD)
-        now = await scrape(service.port)
-        assert now.value("tycostream_connections_merging") == 1
-        assert now.value("tycostream_connection_changes_dropped_total") == 0
+    async with fed(HELD) as service:
+        async with slow_reader(service.port, query("CONFLATE")) as one:
+            async with asyncio.timeout(60):
+                while one.updates < HELD:  # what comes behind a snapshot is merged only once that is sent
+                    await one.read(1 << 20)
+            await feed(service, 2, 2 * HELD)
+            now = await scrape(service.port)
+            assert now.value("tycostream_connections_merging") == 1
+            assert now.value("tycostream_connection_changes_dropped_total") == 0
+        gone = await scraped(service.port, lambda found: found.value("tycostream_connections_behind") == 0)
+        assert gone.value("tycostream_connections_merging") == gone.value("tycostream_connection_waiting_bytes") == 0
 
 
 async def test_the_loops_delay(postgres: Database, tmp_path: Path) -> None:
