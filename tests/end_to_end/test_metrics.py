@@ -141,6 +141,27 @@ async def test_counts_of_a_source_outlive_its_actor_and_its_stream(postgres: Dat
         assert after.value("tycostream_source_subscriptions", source="trades") == 1
 
 
+async def test_a_source_that_goes_on_and_one_that_can_not(postgres: Database, tmp_path: Path) -> None:
+    await postgres.run(TABLES + "DROP TABLE quotes")
+    environ = postgres.environ | {"LOG_LEVEL": "error", "RECONNECT_MIN_MS": "1", "REPLICATION_SLOT": postgres.slot}
+    async with serving(tmp_path, SCHEMA, environ) as service, connected(service.port) as client:
+        trades = await client.subscribe(QUERY)
+        await client.until(lambda: len(trades.rows) == 5)
+        await postgres.run(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL"
+        )
+        now = await of_source(service.port, "resumptions_total", 1)
+        assert now.value("tycostream_source_snapshots_total", source="trades") == 1
+        assert now.value("tycostream_source_circuit_open") == 0
+        quotes = await client.subscribe("subscription { quotes { operation data { symbol } fields timestamp } }")
+        await client.until(lambda: quotes.errors)
+        now = await of_source(service.port, "circuit_open", 1, "quotes")
+        assert now.value("tycostream_source_circuit_open") == 1
+        assert now.value("tycostream_source_state", source="quotes", state="FAILED") == 1
+        assert now.value("tycostream_source_failures_total", source="quotes") >= 1
+        assert now.value("tycostream_errors_total", code="SOURCE_UNAVAILABLE", transport="websocket") == 1
+
+
 async def test_connections_operations_and_errors(postgres: Database, tmp_path: Path) -> None:
     await postgres.run(TABLES)
     environ = postgres.environ | {"MAX_CONNECTIONS": "2"}
@@ -188,6 +209,8 @@ async def test_connections_operations_and_errors(postgres: Database, tmp_path: P
         )
         assert gone.value("tycostream_connection_sent_bytes_total") >= sent, "those who have left count"
         await scraped(service.port, lambda found: found.value("tycostream_actors", kind="connection") == 0)
+        assert service._clients is not None
+        assert not service._clients._counts.sockets, "nothing is kept of them"
 
 
 async def test_how_connections_end(postgres: Database, tmp_path: Path) -> None:
@@ -214,8 +237,9 @@ async def test_how_connections_end(postgres: Database, tmp_path: Path) -> None:
             async with raw(service.port) as client:
                 client.send(8, b"" if code is None else code.to_bytes(2, "big"))
                 await client.frame()
-        async with raw(service.port):
-            pass  # gone without a word
+        async with raw(service.port) as client:
+            client.text('{"type":"connection_init"}')
+            await client.frame()  # and then it is gone without a word
         async with raw(service.port, protocol="other"):
             pass
         expected = {("1001", "client"): 1, ("other", "client"): 2, ("1005", "client"): 1, ("1006", "client"): 1,
