@@ -33,7 +33,12 @@ async def test_what_can_be_counted_is_there_from_the_beginning_as_zero() -> None
         assert found.value(f"tycostream_{name}") == 0
     codes = {code for code, failure in FAILURES.items() if failure.graphql or failure.http}
     assert found.labels("tycostream_errors_total", "code") == codes
-    assert found.labels("tycostream_connections_closed_total", "close_code") == {*map(str, map(int, CloseCode)), "1006"}
+    assert found.labels("tycostream_connections_closed_total", "close_code") == {
+        *map(str, map(int, CloseCode)),
+        "1005",
+        "1006",
+        "other",
+    }
 
 
 async def test_who_has_left_still_counts() -> None:

@@ -13,6 +13,7 @@ from tycostream.metrics.samples import Sample, sample
 WEBSOCKET, HTTP = "websocket", "http"
 SERVICE, CLIENT = "service", "client"
 
+OTHER = "other"
 NO_CODE, LOST = 1005, 1006
 """RFC 6455 section 7.4.1: a close frame without a code; none at all."""
 
@@ -21,6 +22,8 @@ REFUSALS = (known("TOO_MANY_CONNECTIONS"), known("HANDSHAKE_REFUSED"))
 
 _OURS = frozenset(failure.close for failure in FAILURES.values() if failure.close is not None)
 _KNOWN_CODES = _OURS | {NO_CODE, LOST}
+_ENDS = [(str(code), SERVICE) for code in _OURS]
+_ENDS += [(code, CLIENT) for code in ("1000", "1001", str(NO_CODE), str(LOST), OTHER)]
 _OPERATIONS = [(kind, HTTP) for kind in ("query", "mutation")]
 _OPERATIONS += [(kind, WEBSOCKET) for kind in ("query", "mutation", "subscription")]
 _ERRORS = [
@@ -53,16 +56,14 @@ class Waiting(Protocol):
 
 @dataclass(eq=False, slots=True)
 class ClientCounts:
-    """See the module. Whatever can be counted is there from the beginning, as 0: of what appears with a 1, Prometheus
-    sees no increase.
+    """See the module. What is likely to be counted is there from the beginning, as 0: of what appears with a 1,
+    Prometheus sees no increase.
 
     `sockets` are those that are open, and `outboxes` those in which something waits: what they know is read when
     somebody asks, and added up here once they are gone."""
 
     opened: int = 0
-    closed: Counter[tuple[str, str]] = field(
-        default_factory=lambda: Counter({**{(str(code), SERVICE): 0 for code in _OURS}, (str(LOST), CLIENT): 0})
-    )
+    closed: Counter[tuple[str, str]] = field(default_factory=lambda: Counter(dict.fromkeys(_ENDS, 0)))
     operations: Counter[tuple[str, str]] = field(default_factory=lambda: Counter(dict.fromkeys(_OPERATIONS, 0)))
     errors: Counter[tuple[str, str]] = field(default_factory=lambda: Counter(dict.fromkeys(_ERRORS, 0)))
     sockets: set[Socket] = field(default_factory=set)
@@ -75,7 +76,7 @@ class ClientCounts:
         code = ours or theirs or LOST
         by = CLIENT if ours is None else SERVICE
         # A client may choose among thousands of codes, which are to be no thousands of samples
-        self.closed[str(code) if code in _KNOWN_CODES else "other", by] += 1
+        self.closed[str(code) if code in _KNOWN_CODES else OTHER, by] += 1
 
     def release(self, socket: Socket) -> None:
         """Nothing more is sent here."""

@@ -48,7 +48,7 @@ GROUPS: dict[str, tuple[Family, ...]] = {
         Family(
             "tycostream_info",
             Kind.INFO,
-            "The version of tycostream and of Python, and the type of the database.",
+            "The version of tycostream and of Python, and the type of the database (empty for workers, who know none).",
             ("version", "python", "database"),
         ),
         _gauge("start_time_seconds", "When the process began to serve, in seconds since 1970."),
@@ -64,7 +64,7 @@ GROUPS: dict[str, tuple[Family, ...]] = {
             bounds=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
         ),
         _gauge("loop_delay_highest_seconds", "The longest such delay since the process started."),
-        _counter("garbage_collections", "Full garbage collections that the service asked for: one a minute."),
+        _counter("garbage_collections", "Full garbage collections that the process asked for: about one a minute."),
         _counter("garbage_collection_seconds", "The time for which those have held the process."),
         _gauge("actors", "Actors that run.", "kind"),
         _counter("actor_failures", "Actors that an error has ended (`ACTOR_FAILED`).", "kind"),
