@@ -4,13 +4,17 @@ it. Nobody polls: a standing is told once, when it is posted, and the source tel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from actors.source_messages import SourceStateChanged
 from tycostream.databases.driver import Ready
+from tycostream.metrics import Sample, sample
+from tycostream.metrics.samples import one_of
 from tycostream.model import Changes, Event, Position, SnapshotComplete, SnapshotRows, SnapshotStarted
-from tycostream.status import SOURCE_STATUS, Standing
+from tycostream.status import SOURCE_STATUS, SourceState, Standing
+
+STATES = tuple(state.value for state in SourceState)
 
 Listener = Callable[[int, str, Standing | None], None]
 """Is told of the board's new revision, the source, and how it stands; None where it is on the board no more."""
@@ -51,6 +55,12 @@ class SourceBoard:
     def standings(self, names: Collection[str] | None = None) -> list[Standing]:
         """How these sources stand now, or all; one that has not told yet is left out."""
         return [_standing(told) for name, told in self.states.items() if names is None or name in names]
+
+    def samples(self) -> Iterator[Sample]:
+        """For `/metrics`: how sources stand."""
+        for name, told in self.states.items():
+            yield from one_of("tycostream_source_state", STATES, told.state.value, source=name)
+            yield sample("tycostream_source_state_timestamp_seconds", told.since, source=name)
 
     def follow(self, listener: Listener) -> None:
         """Tell the listener of every change from now on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
@@ -23,6 +23,7 @@ from actors.source_messages import Attach, Attached, Delivered, Detach, Refused,
 from tycostream.errors import known
 from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.graphql.errors import SCHEMA_CHANGED, UNAVAILABLE
+from tycostream.metrics.clients import WEBSOCKET
 from tycostream.views import Addressed, Beginning, OutboxOverflowError, Outlet, Subscription
 from tycostream.views.delivery import OnUnavailable, in_order
 from tycostream.views.outbox import NOTHING_WAITS, NothingWaits, Outbox
@@ -140,9 +141,11 @@ class ConnectionActor(LoopActor):
         self._queries: dict[str, asyncio.Task[None]] = {}
         self._outbox: Outbox | NothingWaits = NOTHING_WAITS
         self._outlet = Outlet(self.actor_ref, transport.try_send)
+        shared = shared or SharedLimits()
+        self._counts = shared.counts
         self._limits = ConnectionLimits(
             config,
-            shared or SharedLimits(),
+            shared,
             info.remote_address,
             self.dispatcher.loop.time,
             self._too_slow,
@@ -162,6 +165,7 @@ class ConnectionActor(LoopActor):
 
     def on_stop(self) -> None:
         self._limits.close()
+        self._empty()
         for query in self._queries.values():
             query.cancel()
         for subscription in self._subscriptions.values():
@@ -228,6 +232,7 @@ class ConnectionActor(LoopActor):
             del self._queries[message.operation_id]
             self._limits.active()
             self._protocol.send_next(message.operation_id, message.result)
+            self.told(message.result.get("errors", ()))
             self._protocol.send_complete(message.operation_id)
 
     @handles(InitTimedOut)
@@ -291,12 +296,16 @@ class ConnectionActor(LoopActor):
             self._outlet.free = False
             self._transport.close(code, reason if reason is not None else code.reason)
 
+    def told(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        """The client has been told of these errors."""
+        self._counts.told(errors, WEBSOCKET)
+
     def _give_up(self, why: str) -> None:
         """The client is too slow: close it, and keep nothing for it."""
         if not self._closing:
             log.warning("connection from %s: too slow: %s [%s]", self._info.remote_address, why, SLOW)
             self.close(CloseCode.TRY_AGAIN_LATER, f"too slow: {why}")
-            self._outbox = NOTHING_WAITS
+            self._empty()
 
     def _account(self) -> None:
         """Tell the limits what waits. Not called on the direct way: what the socket leaves of that counts from the next
@@ -319,8 +328,10 @@ class ConnectionActor(LoopActor):
             self.close(CloseCode.POLICY_VIOLATION, str(error))
             return
         if isinstance(plan, SubscriptionPlan):
+            self._counts.operations["subscription", WEBSOCKET] += 1
             self._subscribe(operation_id, plan)
         else:
+            self._counts.operations[plan.kind, WEBSOCKET] += 1
             self._queries[operation_id] = self.spawn(self._execute(operation_id, plan))
 
     def stop_operation(self, operation_id: str) -> None:
@@ -423,7 +434,14 @@ class ConnectionActor(LoopActor):
         """The outbox, which is there only while something waits."""
         if not isinstance(self._outbox, Outbox):
             self._outbox = self._config.outbox()
+            self._counts.outboxes.add(self._outbox)
         return self._outbox
+
+    def _empty(self) -> None:
+        """Keep nothing for the client any more."""
+        if isinstance(self._outbox, Outbox):
+            self._counts.emptied(self._outbox)
+            self._outbox = NOTHING_WAITS
 
     @property
     def _free(self) -> bool:
@@ -442,7 +460,7 @@ class ConnectionActor(LoopActor):
         if data:
             self._transport.send(data)
         if self._outbox.empty:
-            self._outbox = NOTHING_WAITS
+            self._empty()
         elif not self._transport.pending and not self._more_to_send:
             self._more_to_send = True
             tell(self.actor_ref, SendMore())

@@ -9,6 +9,7 @@ from typing import Any
 from tycostream.graphql import RequestError
 from tycostream.graphql.errors import LIMIT_EXCEEDED, RATE_LIMITED
 from tycostream.limits import Backlog, NearLimits, OperationRate, Verdict
+from tycostream.metrics import ClientCounts
 from tycostream.views.outbox import Outbox
 from tycostream.views.pace import SlowPolicy
 
@@ -40,10 +41,11 @@ class ConnectionConfig:
 
 @dataclass(frozen=True, slots=True)
 class SharedLimits:
-    """What all connections of the process have in common."""
+    """What all connections of the process have in common, and where they count what they do."""
 
     near: NearLimits = field(default_factory=NearLimits)
     backlog: Backlog = field(default_factory=lambda: Backlog(1 << 62, NearLimits()))
+    counts: ClientCounts = field(default_factory=ClientCounts)
 
 
 class FloodError(Exception):

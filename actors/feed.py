@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from actors.runtime import LoopActor, handles, tell
 from tycostream.databases.connection import ConnectionParameters
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.postgres.replication import DurableOptions, Follower, Left, ReplicationStream
+from tycostream.metrics import Sample, sample
 
 log = logging.getLogger("tycostream.feed")
 
@@ -49,15 +50,28 @@ class StreamEnded:
     error: Exception
 
 
+@dataclass(eq=False, slots=True)
+class FeedCounts:
+    """Streams that were opened, and the transactions of those that are lost; whichever actors there were."""
+
+    streams: int = 0
+    transactions: int = 0
+
+
 class FeedActor(LoopActor):
     """See the module."""
 
     kind = "feed"
 
     def __init__(
-        self, parameters: ConnectionParameters, slot_timeout: float, durable: DurableOptions | None = None
+        self,
+        parameters: ConnectionParameters,
+        slot_timeout: float,
+        durable: DurableOptions | None = None,
+        counts: FeedCounts | None = None,
     ) -> None:
         super().__init__()
+        self._counts = counts or FeedCounts()
         self._parameters = parameters
         self._durable = durable
         self._left: Left | None = None
@@ -68,7 +82,6 @@ class FeedActor(LoopActor):
         self._lost: dict[Follower, asyncio.Future[None]] = {}
         self._following: dict[Follower, asyncio.Task[asyncio.Future[None]]] = {}
         self._waiting: dict[Waiting, None] = {}
-        self._streams = 0
         self._last_error: str | None = None
 
     @handles(Follow)
@@ -130,7 +143,7 @@ class FeedActor(LoopActor):
             await stream.close()
             raise
         self._stream = stream
-        self._streams += 1
+        self._counts.streams += 1
         self._reading = self.spawn(self._read(stream))
         return stream
 
@@ -161,12 +174,21 @@ class FeedActor(LoopActor):
             self._opening.cancel()
         if self._stream is not None:
             self._left = Left(self._stream.lsn, self._stream.pid)
+            self._counts.transactions += self._stream.transactions
             self.spawn(_close(self._stream, self._reading))
         self._stream = self._reading = self._opening = None
         for lost in self._lost.values():
             if not lost.done():
                 lost.set_exception(_as_database_error(error))
         self._lost.clear()
+
+    def samples(self) -> Iterator[Sample]:
+        """For `/metrics`."""
+        stream, counts = self._stream, self._counts
+        yield sample("tycostream_feed_connected", stream is not None)
+        yield sample("tycostream_feed_streams_total", counts.streams)
+        current = 0 if stream is None else stream.transactions
+        yield sample("tycostream_feed_transactions_total", counts.transactions + current)
 
     def details(self) -> dict[str, Any]:
         stream = self._stream
@@ -178,7 +200,7 @@ class FeedActor(LoopActor):
             "followers": len(self._lost),
             "position": None if stream is None else str(stream.lsn),
             "transactions": None if stream is None else stream.transactions,
-            "streams": self._streams,
+            "streams": self._counts.streams,
             "last_error": self._last_error,
         }
 

@@ -30,6 +30,7 @@ from actors.relay_messages import (
 from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import Follower, SourceStateChanged, StartRelay, StopRelay
 from actors.tap import Ended, Failure, Joined, Noted, Relayed
+from tycostream.metrics import Sample, sample
 from tycostream.model import Position
 from tycostream.relay.calls import CallError, Calls, SilentError
 from tycostream.relay.channel import Channel, Kind
@@ -82,8 +83,10 @@ class RelayActor(LoopActor):
         board: SourceBoard,
         directory: Mapping[tuple[str, str], ActorRef[Any]],
         order: bytes,
+        worker: str = "",
     ) -> None:
         super().__init__()
+        self._worker = worker
         self._config = config
         self._order = order
         self._board = board
@@ -344,6 +347,12 @@ class RelayActor(LoopActor):
                 continue
             self._channel.say({"reading": number, "ended": asdict(Failure(0, TOO_SLOW))})
             self._drop(number)
+
+    def samples(self) -> Iterator[Sample]:
+        """For `/metrics`."""
+        yield sample("tycostream_relay_waiting_bytes", self._waiting_bytes(), worker=self._worker)
+        yield sample("tycostream_relay_sent_bytes_total", self._channel.sent_bytes, worker=self._worker)
+        yield sample("tycostream_relay_cuts_total", self._cuts, worker=self._worker)
 
     def details(self) -> dict[str, Any]:
         return {

@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import CoroutineType
@@ -34,6 +34,8 @@ from weakref import WeakKeyDictionary
 
 import pykka
 from pykka._envelope import Envelope
+
+from tycostream.metrics import Sample
 
 T = TypeVar("T")
 
@@ -277,6 +279,10 @@ class LoopActor(_Handling):
     def details(self) -> dict[str, Any]:
         """What the debug page shows of this kind of actor."""
         return {}
+
+    def samples(self) -> Iterable[Sample]:
+        """What `/metrics` shows of this actor: read by others, at any time."""
+        return ()
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a coroutine beside this actor; it must not touch the actor's state but through messages."""

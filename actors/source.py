@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -54,6 +54,7 @@ from actors.tap import Tap
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.graphql.errors import UNAVAILABLE
+from tycostream.metrics import Sample, sample
 from tycostream.model import (
     Change,
     Changes,
@@ -123,7 +124,7 @@ class SourceActor(LoopActor):
         self._batch_timer: asyncio.TimerHandle | None = None
         self._window_timer: asyncio.TimerHandle | None = None
         self._window_at = 0.0
-        self._changes = 0
+        self._counts = memory.counts
         self._reader_pid: int | None = None
 
     # Life
@@ -421,7 +422,7 @@ class SourceActor(LoopActor):
 
     def _on_changes(self, event: Changes) -> Coroutine[Any, Any, None] | None:
         self._tap.committed_at = event.committed_at
-        self._changes += len(event.changes)
+        self._counts.changes += len(event.changes)
         if self._reload is not None:
             self._reload.hold(event.timestamp, event.changes)
             return None
@@ -434,6 +435,7 @@ class SourceActor(LoopActor):
         return None
 
     def _on_resumed(self) -> None:
+        self._counts.resumptions += 1
         self._attempts.forget()
         self._condition.trouble = None
         self._condition.become(State.LIVE, self._condition.note)
@@ -451,6 +453,7 @@ class SourceActor(LoopActor):
     async def _finish_reload(self, event: SnapshotComplete) -> None:
         reload = self._reload
         if reload is not None:
+            self._counts.snapshots += 1
             self._condition.trouble = None
             self._tap.committed_at = None
             self._condition.announce(State.LIVE, time.time())  # with the first difference
@@ -583,6 +586,7 @@ class SourceActor(LoopActor):
             tell(self.actor_ref, message)  # what it reported before comes first
             return
         error = message.error
+        self._counts.failures += 1
         self._stop_driver()
         expected = isinstance(error, DatabaseError)
         permanent = isinstance(error, DatabaseError) and error.permanent
@@ -622,6 +626,15 @@ class SourceActor(LoopActor):
         for future in looking.values():
             future.set_result(False)
 
+    @property
+    def circuit_open(self) -> bool:
+        """Whether those who do not want to wait are told that there are no rows."""
+        return self._attempts.circuit_open
+
+    def samples(self) -> Iterator[Sample]:
+        """For `/metrics`: what goes with the actor."""
+        yield sample("tycostream_source_circuit_open", self.circuit_open, source=self.source.name)
+
     def details(self) -> dict[str, Any]:
         return {
             "source": self.source.name,
@@ -632,10 +645,10 @@ class SourceActor(LoopActor):
             "rows": len(self._cache.rows),
             "timestamp": None if self._cache.timestamp is None else str(self._cache.timestamp),
             "lag_ms": self._memory.lag.ms,
-            "changes": self._changes,
+            "changes": self._counts.changes,
             "reader_pid": self._reader_pid,
             "failures": self._attempts.failures,
-            "circuit_open": self._attempts.circuit_open,
+            "circuit_open": self.circuit_open,
             "waiting": len(self._waiting),
             "relay": self._tap.details(),
             **self._memory.details(),

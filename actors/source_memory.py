@@ -8,7 +8,9 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import Any
 
+from actors.source_counts import SourceCounts
 from tycostream.filters import Filter
+from tycostream.metrics import Sample, sample
 from tycostream.model import Past, Position, Row
 from tycostream.status import Lag
 from tycostream.triggers.watches import Watch, Watches
@@ -83,6 +85,7 @@ class SourceMemory:
     relation: str | None = None
     """Whose history the rows belong to: see `SnapshotStarted`."""
     lag: Lag = field(default_factory=Lag)
+    counts: SourceCounts = field(default_factory=SourceCounts)
 
     def __post_init__(self) -> None:
         self.watches = Watches(self.cache.source)
@@ -122,14 +125,15 @@ class SourceMemory:
         """From now on the subscription is told of changes; the audience that it belongs to is there."""
         derivation = subscription.derivation
         (self.views if derivation is None else self.audiences[derivation].views).add(subscription)
+        self.counts.subscriptions += 1
 
     def remove(self, subscription: Subscription) -> None:
         """Tell it no more. The last one takes its audience with it."""
         derivation = subscription.derivation
         if derivation is None:
-            self.views.remove(subscription)
+            self.counts.subscriptions -= self.views.remove(subscription)
         elif (audience := self.audiences.get(derivation)) is not None:
-            audience.views.remove(subscription)
+            self.counts.subscriptions -= audience.views.remove(subscription)
             self._drop_if_empty(derivation)
 
     def _drop_if_empty(self, derivation: Derivation) -> None:
@@ -364,12 +368,29 @@ class SourceMemory:
             return explained(audience.views, condition)
         return explained(self.views if derivation is None else Views(), condition)
 
+    def samples(self) -> Iterator[Sample]:
+        """For `/metrics`."""
+        name, counts = self.cache.source.name, self.counts
+        yield sample("tycostream_source_rows", len(self.cache.rows), source=name)
+        if (lag := self.lag.ms) is not None:
+            yield sample("tycostream_source_lag_seconds", lag / 1000, source=name)
+        yield sample("tycostream_source_changes_total", counts.changes, source=name)
+        yield sample("tycostream_source_snapshots_total", counts.snapshots, source=name)
+        yield sample("tycostream_source_resumptions_total", counts.resumptions, source=name)
+        yield sample("tycostream_source_failures_total", counts.failures, source=name)
+        yield sample("tycostream_source_views", sum(map(len, self.every_views())), source=name)
+        yield sample("tycostream_source_subscriptions", counts.subscriptions, source=name)
+        yield sample("tycostream_source_subscriptions_waiting", len(self.waiting), source=name)
+        recent = [one.details() for one in self.every_recent()]
+        yield sample("tycostream_source_recent_changes", sum(one["rows"] for one in recent), source=name)
+        yield sample("tycostream_source_recent_bytes", sum(one["bytes"] for one in recent), source=name)
+
     def details(self) -> dict[str, Any]:
         """Who follows, for the debug page."""
         return {
             "triggers": sum(map(len, self.every_watches())),
             "rows_fired": sum(watches.fired_rows for watches in self.every_watches()),
-            "subscriptions": sum(1 for _ in self.subscriptions()),
+            "subscriptions": self.counts.subscriptions,
             "recent_changes": self.recent.details(),
             "views": views_told(self.views, VIEWS_TOLD),
             "derivations": [

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import pykka
@@ -19,6 +21,7 @@ from actors.board import SourceBoard
 from actors.runtime import Describe, LoopActor, Stop, handles, loop_actor, stop_actor, tell
 from actors.source_messages import SourceStateChanged, State
 from tycostream.errors import known
+from tycostream.metrics import Sample, sample
 
 log = logging.getLogger("tycostream.supervisor")
 
@@ -27,6 +30,9 @@ MakeActor = Callable[[ActorRef[Any]], ActorRef[Any]]
 
 ACTOR_FAILED = known("ACTOR_FAILED")
 ACTOR_GIVEN_UP = known("ACTOR_GIVEN_UP")
+
+KINDS = ("supervisor", "connection", "source", "status", "feed", "trigger", "worker", "relay")
+"""Of actors."""
 
 DESCRIBE_SECONDS = 2.0
 GIVEN_UP = "it failed too often and was given up: it is served again when the service is restarted"
@@ -131,6 +137,8 @@ class Supervisor(LoopActor):
         self._by_urn: dict[str, Child] = {}
         self._stopping = False
         self._since = time.time()
+        self._failures: Counter[str] = Counter()
+        self._restarts: Counter[str] = Counter()
 
     @handles(SourceStateChanged)
     def _on_source_state(self, message: SourceStateChanged) -> None:
@@ -204,6 +212,7 @@ class Supervisor(LoopActor):
         if error is None:
             del self._children[name]
             return
+        self._failures[child.kind] += 1
         child.last_error = f"{type(error).__name__}: {error}"
         child.state = "failed"
         log.error("%s %s failed: %s [%s]", child.kind, child.name, child.last_error, ACTOR_FAILED)
@@ -240,6 +249,7 @@ class Supervisor(LoopActor):
         child = self._children.get((message.kind, message.name))
         if child is not None and child.ref is None and not self._stopping:
             child.restarts += 1
+            self._restarts[child.kind] += 1
             self._run(child)
 
     @handles(StopChildren)
@@ -293,6 +303,15 @@ class Supervisor(LoopActor):
         except (TimeoutError, pykka.ActorDeadError) as error:
             known["details"] = {"error": f"no answer: {type(error).__name__}"}
         return known
+
+    def samples(self) -> Iterator[Sample]:
+        """How many actors there are, and what has become of others."""
+        running = Counter(map(itemgetter(0), self._directory))
+        running[self.kind] += 1
+        for kind in KINDS:
+            yield sample("tycostream_actors", running[kind], kind=kind)
+            yield sample("tycostream_actor_failures_total", self._failures[kind], kind=kind)
+            yield sample("tycostream_actor_restarts_total", self._restarts[kind], kind=kind)
 
     def details(self) -> dict[str, Any]:
         counts: dict[str, int] = {}

@@ -22,14 +22,25 @@ def utc_now() -> datetime:
 
 
 @dataclass(eq=False, slots=True)
+class TriggerCounts:
+    """Crossings that were handed on, told or not, and of these those that were not told."""
+
+    fired: int = 0
+    cleared: int = 0
+    suppressed: int = 0
+
+
+@dataclass(eq=False, slots=True)
 class TriggerMemory:
     """One trigger. Whose events are whose, the courier tells by this object, which is the trigger for as long as it is
     there, also where another source takes the place of its own (`move_to`).
 
     `settled` is set once its source has looked at the rows that were there, or has said that there are none for now.
+    `totals` are of all triggers of the source, those that have ended included.
     """
 
     definition: TriggerDefinition
+    totals: TriggerCounts = field(default_factory=TriggerCounts)
     watch: Watch = field(init=False)
     telling: Telling = field(init=False)
     payload: Payload = field(init=False)
@@ -68,6 +79,13 @@ class TriggerMemory:
             self.fire_existing = True
         else:
             self.watch.carried = before.carried
+
+    def add_up(self, before: TriggerCounts) -> None:
+        """Add what has been counted since then to the totals."""
+        totals = self.totals
+        totals.fired += self.fired - before.fired
+        totals.cleared += self.cleared - before.cleared
+        totals.suppressed += self.suppressed - before.suppressed
 
     def count(self, crossing: Crossing, moment: datetime, *, told: bool) -> None:
         """A crossing has been handed on, or kept."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from actors.runtime import Dispatcher, tell
 from actors.source_messages import ShowRow, StopWatch
 from actors.supervisor import Restart, StartChild, StopChild
 from actors.trigger import TriggerActor, ended, hand_on
-from actors.trigger_memory import TriggerMemory, utc_now
+from actors.trigger_memory import TriggerCounts, TriggerMemory, utc_now
+from tycostream.metrics import Sample, sample
 from tycostream.model import Row, Source
 from tycostream.triggers import EventType, TargetPolicy, WebhookEvent
 from tycostream.triggers.codes import Code, TriggerError
@@ -52,6 +54,7 @@ class TriggerRegistry:
         self._triggers: dict[Source, dict[str, TriggerMemory]] = {}
         self._past: WeakSet[Source] = WeakSet()
         self._total = 0
+        self._counts: defaultdict[str, TriggerCounts] = defaultdict(TriggerCounts)
         self._tests = count(1)
         self._supervisor: ActorRef[Any]
         self._outlet: Outlet
@@ -73,6 +76,16 @@ class TriggerRegistry:
         for memory in list(self._triggers.get(source, {}).values()):
             yield memory.status(self._outlet)
 
+    def samples(self, names: Iterable[str]) -> Iterator[Sample]:
+        """For `/metrics`, of the sources of these names."""
+        numbers = {source.name: len(mine) for source, mine in self._triggers.items()}
+        for name in names:
+            counts = self._counts[name]
+            yield sample("tycostream_triggers", numbers.get(name, 0), source=name)
+            yield sample("tycostream_trigger_events_total", counts.fired, source=name, event="fire")
+            yield sample("tycostream_trigger_events_total", counts.cleared, source=name, event="clear")
+            yield sample("tycostream_trigger_events_suppressed_total", counts.suppressed, source=name)
+
     # What clients do
 
     async def create(self, source: Source, wish: Mapping[str, Any]) -> TriggerStatus:
@@ -85,7 +98,7 @@ class TriggerRegistry:
         if self._total >= self._config.most:
             message = f"there are {self._total} triggers, which is the most that MAX_TRIGGERS allows; delete some"
             raise TriggerError(Code.TOO_MANY_TRIGGERS, message)
-        memory = mine[definition.name] = TriggerMemory(definition)
+        memory = mine[definition.name] = TriggerMemory(definition, self._counts[source.name])
         self._total += 1
         try:
             await self._run(memory)

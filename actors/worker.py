@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from actors.relay_messages import RelayConfig, Say
 from actors.runtime import LoopActor, handles, tell
 from actors.supervisor import Adopt
 from tycostream.errors import known
+from tycostream.metrics import Sample, sample
+from tycostream.metrics.samples import one_of
 from tycostream.model import Source
 from tycostream.relay.calls import Answer
 from tycostream.relay.channel import Channel
@@ -32,6 +34,8 @@ log = logging.getLogger("tycostream.worker")
 WORKER_ENDED = known("WORKER_ENDED")
 
 MODULE = "tycostream.worker"
+
+STATES = ("starting", "running", "restarting", "stopped")
 
 MOST_SECONDS = 10.0
 LEAST_SECONDS = 0.1
@@ -164,7 +168,7 @@ class WorkerActor(LoopActor):
             backlog=self._config.backlog,
         )
         order = self._config.order(self._name)
-        self._relay = RelayActor.start(channel, config, self._board, self._directory, order)
+        self._relay = RelayActor.start(channel, config, self._board, self._directory, order, self._name)
         tell(self._supervisor, Adopt("relay", self._name, self._relay))
 
     def _on_message(self, message: dict[str, Any]) -> None:
@@ -250,6 +254,11 @@ class WorkerActor(LoopActor):
         self.state = state
         self._since = time.time()
         self._config.on_change()
+
+    def samples(self) -> Iterator[Sample]:
+        """For `/metrics`."""
+        yield from one_of("tycostream_worker_state", STATES, self.state, worker=self._name)
+        yield sample("tycostream_worker_restarts_total", self._restarts, worker=self._name)
 
     def details(self) -> dict[str, Any]:
         return {

@@ -1,5 +1,5 @@
-"""Writes docs/configuration.md from the table of variables in the code, docs/errors.md from that of error codes, and
-docs/cli.md from the command line's parser:
+"""Writes docs/configuration.md from the table of variables in the code, docs/errors.md from that of error codes,
+docs/cli.md from the command line's parser, and the tables in docs/metrics.md from that of metrics:
 `python docs/generate.py`. A test holds them together."""
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tycostream.cli import make_parser
 from tycostream.errors import GROUPS, Failure
+from tycostream.metrics import families
 from tycostream.settings import VARIABLES
 
 FOLDER = Path(__file__).parent
@@ -53,6 +54,7 @@ time; *at once*, connect again after a short random wait and subscribe again.
 
 HTTP statuses are those of answers that carry the code. With `Accept: application/json`, a request that can't be carried
 out is answered with 200; with `application/graphql-response+json`, with 400. Log lines end with the code in brackets.
+`/metrics` counts errors by code, and connections by the close code with which they ended: [metrics.md](metrics.md).
 What operators do about each is in [operations.md](operations.md).
 """
 
@@ -123,7 +125,20 @@ def _places(failure: Failure) -> str:
     return "; ".join(places)
 
 
-PAGES = {"configuration.md": configuration, "errors.md": errors, "cli.md": commands}
+def metrics() -> str:
+    """The page of metrics: what stands there, with the tables anew."""
+    before, begin, rest = (FOLDER / "metrics.md").read_text(encoding="utf-8").partition("<!-- metrics -->\n")
+    _, end, after = rest.partition("<!-- /metrics -->\n")
+    parts = [before, begin]
+    for title, group in families.GROUPS.items():
+        parts.append(f"\n### {title}\n\n| metric | type | labels | what it tells |\n| --- | --- | --- | --- |\n")
+        for one in group:
+            labels = ", ".join(f"`{label}`" for label in one.labels)
+            parts.append(f"| `{one.name}` | {one.kind.value} | {labels} | {one.help} |\n")
+    return "".join((*parts, "\n", end, after))
+
+
+PAGES = {"configuration.md": configuration, "errors.md": errors, "cli.md": commands, "metrics.md": metrics}
 
 if __name__ == "__main__":
     for name, render in PAGES.items():

@@ -154,7 +154,7 @@ def generator() -> ModuleType:
     return generate
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "errors.md", "cli.md"])
+@pytest.mark.parametrize("page", ["configuration.md", "errors.md", "cli.md", "metrics.md"])
 def test_generated_pages_are_those_of_the_code(page: str) -> None:
     assert (ROOT / "docs" / page).read_text() == generator().PAGES[page](), "run: python docs/generate.py"
 

@@ -23,12 +23,16 @@ async def test_rings_that_have_lived_for_a_while_are_collected(monkeypatch: pyte
     gone = weakref.ref(ring)
     del ring
     gc.disable()
-    collecting = asyncio.create_task(garbage.collect_now_and_then())
+    collections = garbage.Collections()
+    collecting = asyncio.create_task(garbage.collect_now_and_then(collections))
     try:
         async with asyncio.timeout(20):
             while gone() is not None:
                 await asyncio.sleep(0.01)
+            while not collections.times:
+                await asyncio.sleep(0)
     finally:
         gc.enable()
         collecting.cancel()
         await asyncio.gather(collecting, return_exceptions=True)
+    assert 0 < collections.seconds < 20

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tycostream.metrics import Sample, sample
 
 COLLECT_SECONDS = 60.0
 
@@ -12,7 +16,20 @@ MUCH = 50_000
 """Objects, of some 10 MiB."""
 
 
-async def collect_now_and_then() -> None:
+@dataclass(eq=False, slots=True)
+class Collections:
+    """How often all garbage was collected here, and how long that has taken in seconds."""
+
+    times: int = 0
+    seconds: float = 0.0
+
+    def samples(self) -> Iterator[Sample]:
+        """For `/metrics`."""
+        yield sample("tycostream_garbage_collections_total", self.times)
+        yield sample("tycostream_garbage_collection_seconds_total", self.seconds)
+
+
+async def collect_now_and_then(collections: Collections) -> None:
     """Collect all garbage every minute, or more rarely: in a thousandth of the time at most, or in a hundredth where
     there was much.
 
@@ -24,4 +41,7 @@ async def collect_now_and_then() -> None:
         await asyncio.sleep(wait)
         began = time.perf_counter()
         found = gc.collect()
-        wait = max(COLLECT_SECONDS, (100 if found > MUCH else 1000) * (time.perf_counter() - began))
+        took = time.perf_counter() - began
+        collections.times += 1
+        collections.seconds += took
+        wait = max(COLLECT_SECONDS, (100 if found > MUCH else 1000) * took)

@@ -67,7 +67,7 @@ async def serve(
     also = f" with {workers} workers" if workers else ""
     log.info("serving %s at http://localhost:%d/graphql%s", ", ".join(catalog.sources), service.port, also)
     companions = [asyncio.ensure_future(reloader.run(POLL_SECONDS if reload else None))]
-    companions.append(asyncio.ensure_future(collect_now_and_then()))
+    companions.append(asyncio.ensure_future(collect_now_and_then(service.collections)))
     if started is not None:
         companions.append(asyncio.ensure_future(started(service)))
     code = asyncio.ensure_future(CodeWatch(PACKAGES, POLL_SECONDS).changed()) if reload else None

@@ -52,6 +52,7 @@ class Process:
         self._order: asyncio.Future[Order] = loop.create_future()
         self._link = Link(self._answer)
         self._worker: Worker | None = None
+        self._made: asyncio.Future[Worker] = loop.create_future()
         for number in (signal.SIGTERM, signal.SIGUSR1):
             loop.add_signal_handler(number, self.end, End(restart=number is signal.SIGUSR1))
 
@@ -73,6 +74,7 @@ class Process:
         settings = order.settings
         configure_logging(settings.service.log_level, f"worker {order.name}")
         worker = self._worker = Worker(order, self._link)
+        self._made.set_result(worker)
         self._link.begin(self._heard)
         try:
             await worker.start()
@@ -84,7 +86,7 @@ class Process:
             worker.on_supervisor_end(self._supervisor_failed)
             tune_collector()
             self._link.say({"serving": True})
-        collecting = asyncio.ensure_future(collect_now_and_then())
+        collecting = asyncio.ensure_future(collect_now_and_then(worker.collections))
         how = await self._end
         collecting.cancel()
         within = settings.limits.shutdown_seconds if how.within is None else how.within
@@ -118,8 +120,8 @@ class Process:
     async def _answer(self, name: str, arguments: dict[str, Any]) -> Any:
         if name == "ping":
             return None
-        assert self._worker is not None
-        return await self._worker.answer(name, arguments)
+        worker = await asyncio.shield(self._made)  # a question may come before the worker is there
+        return await worker.answer(name, arguments)
 
     def _lost(self) -> None:
         self._link.lost()

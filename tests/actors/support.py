@@ -160,6 +160,8 @@ class World:
         return self.runs[number - 1]
 
     async def stop(self) -> None:
+        counted = self.memory.counts.subscriptions
+        assert counted == sum(1 for _ in self.memory.subscriptions()), "whatever came and went"
         for ref in self._listeners:
             await stop_actor(ref)
         await self.supervisor.ask(StopChildren(("trigger", "source")), block=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from pykka import ActorRef
 from actors.board import SourceBoard
 from actors.runtime import LoopActor, handles, stop_actor, tell
 from actors.source_messages import SourceStateChanged, State
-from actors.supervisor import Adopt, ListActors, Restart, StartChild, StopChild, StopChildren, Supervisor
+from actors.supervisor import KINDS, Adopt, ListActors, Restart, StartChild, StopChild, StopChildren, Supervisor
 from tests.actors.support import until
 
 
@@ -167,3 +168,10 @@ async def test_what_sources_tell_is_on_the_board() -> None:
     assert everyone["kind"] == "supervisor"
     assert house.board.states == {"trades": told}
     await stop_actor(house.ref)
+
+
+def test_every_kind_of_actor_is_told_to_whoever_asks_for_metrics() -> None:
+    for name in ("connection", "feed", "relay", "source", "trigger", "worker"):
+        importlib.import_module(f"actors.{name}")
+    ours = {cls.kind for cls in LoopActor.__subclasses__() if cls.__module__.startswith("actors.")}
+    assert ours | {"status"} == set(KINDS)

@@ -146,7 +146,7 @@ def test_kubernetes_probes_ask_what_is_served_at_the_port_of_the_image() -> None
     (container,) = deployment()["containers"]
     port = int(stages(DOCKERFILE.read_text())[-1].one("EXPOSE").text)
     assert container["ports"] == [{"containerPort": port}]
-    application = make_application(Services(None, None, None, None, None), WebConfig())  # type: ignore[arg-type]
+    application = make_application(Services(None, None, None, None, None, None), WebConfig())  # type: ignore[arg-type]
     patterns = [rule.matcher.regex for rule in application.wildcard_router.rules if hasattr(rule.matcher, "regex")]
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         asked = container[probe]["httpGet"]

@@ -370,6 +370,7 @@ async def test_410_disables_a_webhook_until_it_is_enabled(caplog: pytest.LogCapt
         assert (await told.until(5))[4] == Outcome(
             Result.DISABLED, "the webhook answered 410 Gone and is disabled", 0, None
         )
+        assert courier.totals().dropped == courier.statistics("owner").dropped == 4
         assert [request.uri for request in receiver.requests] == [gone, kept]
         assert courier.enable(url)
         assert not courier.enable(url)
@@ -462,7 +463,7 @@ async def test_the_policy_of_the_configuration_is_used() -> None:
             (Result.FAILED, 0),
             (Result.FAILED, 1),
         ]
-        assert courier.statistics("owner").failed == 3
+        assert courier.statistics("owner").failed == courier.totals().failed == 3
         assert not receiver.requests
 
 

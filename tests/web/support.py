@@ -7,7 +7,7 @@ import base64
 import json
 import os
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 
 from tycostream.filters import Filter
 from tycostream.graphql import Engine, Limits, SubscriptionPlan
+from tycostream.metrics import ClientCounts, Told
 from tycostream.model import Catalog, Column, ColumnType, Relation, Row, Source
 from tycostream.web.application import Services, WebConfig, listen, make_application
 from tycostream.web.close_codes import CloseCode
@@ -54,6 +55,7 @@ class RecordingPeer:
     closed: tuple[CloseCode, str] | None = None
     started: list[tuple[str, Request]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    errors: list[Mapping[str, Any]] = field(default_factory=list)
 
     def send(self, text: str) -> None:
         assert self.closed is None, "sent after the close"
@@ -62,6 +64,9 @@ class RecordingPeer:
     def close(self, code: CloseCode, reason: str | None = None) -> None:
         assert self.closed is None, "closed twice"
         self.closed = code, code.reason if reason is None else reason
+
+    def told(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        self.errors += errors
 
     def start_operation(self, operation_id: str, request: Request) -> None:
         self.started.append((operation_id, request))
@@ -109,6 +114,7 @@ class Server:
     actors: list[dict[str, Any]] = field(default_factory=list)
     views: dict[str, Any] = field(default_factory=dict)
     refuse: Exception | None = None
+    counts: ClientCounts = field(default_factory=ClientCounts)
 
     def open_connection(self, transport: SocketTransport, info: ConnectionInfo) -> RecordingInbox:
         if self.refuse is not None:
@@ -120,6 +126,9 @@ class Server:
 
     async def list_actors(self, kind: str | None, urn: str | None) -> list[dict[str, Any]]:
         return [one for one in self.actors if kind in (None, one["kind"]) and urn in (None, one["urn"])]
+
+    async def metrics(self) -> Told:
+        return {"service": list(self.counts.samples()), "worker 1": None}
 
     async def inbox(self) -> RecordingInbox:
         return await asyncio.wait_for(self.inboxes.get(), WAIT)
@@ -146,7 +155,13 @@ async def serving(config: WebConfig | None = None, of: Engine | None = None) -> 
     server = Server()
     config = config or WebConfig()
     services = Services(
-        of or engine(), server.open_connection, lambda: server.status, server.list_actors, _Explains(server)
+        of or engine(),
+        server.open_connection,
+        lambda: server.status,
+        server.list_actors,
+        _Explains(server),
+        server.metrics,
+        server.counts,
     )
     http, server.port = listen(make_application(services, config), config, 0, "127.0.0.1")
     try:

@@ -190,7 +190,7 @@ async def test_an_empty_document_by_get_is_a_syntax_error() -> None:
 
 async def test_a_mutation_by_get_is_answered_with_405(monkeypatch: pytest.MonkeyPatch) -> None:
     one = engine()
-    mutation = PreparedQuery(one.schema, parse("query A { a } mutation B { b }"), "B", {}, (), ())
+    mutation = PreparedQuery(one.schema, parse("query A { a } mutation B { b }"), "B", "mutation", {}, (), ())
     monkeypatch.setattr(one, "prepare", lambda *_: mutation)
     answer = await answer_get(one, {"query": [b"mutation B { b }"]}, "")
     assert (answer.status, answer.allow) == (405, "POST")

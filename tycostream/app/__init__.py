@@ -3,6 +3,7 @@ down in the opposite order."""
 
 from actors.worker import WorkerFailedError
 from tycostream.app.core import MakeDriver
-from tycostream.app.service import PACKAGES, WITH_WORKERS, Companion, Service
+from tycostream.app.order import WITH_WORKERS
+from tycostream.app.service import PACKAGES, Companion, Service
 
 __all__ = ["PACKAGES", "WITH_WORKERS", "Companion", "MakeDriver", "Service", "WorkerFailedError"]

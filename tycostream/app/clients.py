@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from ipaddress import ip_network
 from itertools import count
@@ -20,6 +20,7 @@ from actors.runtime import loop_actor, tell
 from actors.supervisor import Adopt
 from tycostream.graphql import Engine
 from tycostream.limits import Backlog, NearLimits
+from tycostream.metrics import ClientCounts, Sample, sample
 from tycostream.settings import Settings
 from tycostream.views.pace import SlowPolicy
 from tycostream.web.application import Route, Services, WebConfig, listen, make_application
@@ -27,6 +28,7 @@ from tycostream.web.close_codes import CloseCode
 from tycostream.web.debug import ListActors
 from tycostream.web.graphql_handler import Inbox
 from tycostream.web.health import ServiceStatus
+from tycostream.web.metrics_handler import CollectMetrics
 from tycostream.web.transport import ConnectionInfo, SocketTransport
 
 log = logging.getLogger("tycostream")
@@ -47,17 +49,20 @@ class Clients:
         directory: dict[tuple[str, str], ActorRef[Any]],
         status: Callable[[], ServiceStatus],
         actors: ListActors,
+        metrics: CollectMetrics,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._directory = directory
         self._status = status
         self._actors = actors
+        self._metrics = metrics
         self._numbers = count(1)
         self._supervisor: ActorRef[Any] | None = None
         self._server: HTTPServer | None = None
         near = NearLimits()
-        self._shared = SharedLimits(near, Backlog(settings.limits.max_total_pending_bytes, near))
+        self._counts = ClientCounts()
+        self._shared = SharedLimits(near, Backlog(settings.limits.max_total_pending_bytes, near), self._counts)
 
     def listen(self, supervisor: ActorRef[Any], routes: Sequence[Route] = (), *, shared: bool = False) -> int:
         """Serve clients from now on; the port, which may be `shared` with other processes. `routes` are answered beside
@@ -74,10 +79,25 @@ class Clients:
             ping=limits.ping_seconds,
             debug_open=service.debug_access == "any",
         )
-        services = Services(self._engine, self._open_connection, self._status, self._actors, Explainer(self._directory))
+        services = Services(
+            self._engine,
+            self._open_connection,
+            self._status,
+            self._actors,
+            Explainer(self._directory),
+            self._metrics,
+            self._counts,
+        )
         application = make_application(services, config, routes)
         self._server, port = listen(application, config, service.port, service.host, shared=shared)
         return port
+
+    def samples(self) -> Iterator[Sample]:
+        """For `/metrics`."""
+        yield from self._counts.samples()
+        yield sample("tycostream_connections_limit", self._settings.limits.max_connections)
+        yield sample("tycostream_connection_waiting_bytes", self._shared.backlog.total)
+        yield sample("tycostream_connection_waiting_limit_bytes", self._shared.backlog.limit)
 
     def close_door(self) -> None:
         """Let nobody in any more."""

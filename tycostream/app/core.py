@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pykka
@@ -19,13 +20,16 @@ from actors.source_memory import SourceMemory
 from actors.source_messages import ReadRows, Refused, SourceUnavailableError, interrupted, place_of
 from actors.supervisor import ListActors, Restart, StartChild, StopChild, Supervisor, stop_everything
 from actors.triggers import TriggerRegistry
-from tycostream import model
+from tycostream import __version__, model
 from tycostream.databases.driver import Driver
 from tycostream.filters import Filter, KeyLookup
+from tycostream.garbage import Collections
 from tycostream.graphql import Engine, UnavailableError
 from tycostream.graphql.errors import SCHEMA_CHANGED, SOURCE_REMOVED
 from tycostream.graphql.limits import Limits
 from tycostream.graphql.schema import build_schema
+from tycostream.metrics import LoopDelay, Sample, sample
+from tycostream.metrics.process import process_samples
 from tycostream.model import Catalog, Row
 from tycostream.reload import Changeover, compare
 from tycostream.settings import Settings
@@ -56,6 +60,10 @@ class Core:
         self._triggers: TriggerRegistry | None = None
         self._memories: dict[str, SourceMemory] = {}
         self._schema = SchemaStatus(time.time())
+        self._since = time.time()
+        self._supervised = board
+        self._delay = LoopDelay()
+        self.collections = Collections()
 
     def on_supervisor_end(self, tell_of: Callable[[BaseException | None], None]) -> None:
         """Hand the error to this function should the supervisor end before it is stopped."""
@@ -72,6 +80,8 @@ class Core:
 
     def _start_supervisor(self, board: SourceBoard) -> ActorRef[Any]:
         self._supervisor = Supervisor.start(board, self._directory)
+        self._supervised = board
+        self._delay.start()
         return self._supervisor
 
     async def _start_child(self, order: StartChild) -> Any:
@@ -80,6 +90,7 @@ class Core:
 
     async def _stop_actors(self, order: tuple[str, ...], within: float) -> bool:
         """Stop everything, the supervisor last; it need not be alive. Returns whether it took no longer than that."""
+        self._delay.stop()
         if self._supervisor is None:
             return True
         supervisor, self._supervisor = self._supervisor, None
@@ -100,6 +111,36 @@ class Core:
             return []
         listed: list[dict[str, Any]] = await self._supervisor.ask(ListActors(kind, urn), block=False)
         return [{**one, "process": self.process, "pid": os.getpid()} for one in listed]
+
+    # Metrics
+
+    @property
+    def _database_type(self) -> str:
+        return self.settings.database.type
+
+    def samples_here(self) -> list[Sample]:
+        """What this process tells at `/metrics`."""
+        return list(self._samples())
+
+    def _samples(self) -> Iterator[Sample]:
+        versions = {"version": __version__, "python": platform.python_version()}
+        yield sample("tycostream_info", 1, **versions, database=self._database_type)
+        yield sample("tycostream_start_time_seconds", self._since)
+        yield from process_samples()
+        yield from self._delay.samples()
+        yield from self.collections.samples()
+        yield from self._supervised.samples()
+        for memory in self._memories.values():
+            yield from memory.samples()
+        few = [self._directory.get(place) for place in self._few()]
+        for ref in (self._supervisor, *few):
+            if ref is not None and (actor := loop_actor(ref)) is not None:
+                yield from actor.samples()
+
+    def _few(self) -> Iterator[tuple[str, str]]:
+        """Actors that tell their own numbers. Of connections and triggers, which may be many, others count."""
+        for memory in self._memories.values():
+            yield place_of(memory.cache.source)
 
     # Sources
 

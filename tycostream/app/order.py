@@ -13,6 +13,15 @@ from tycostream.settings.environment import DatabaseSettings
 LEAST_PENDING_BYTES = 1 << 20
 
 
+WITH_WORKERS = "ingest"
+"""The name of the process that follows the database, where there are others."""
+
+
+def worker_process(name: str) -> str:
+    """The name of a worker's process, to people."""
+    return f"worker {name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """`settings` are a worker's: see `for_workers`. `status` is what `Workers.publish` said last."""

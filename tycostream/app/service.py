@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,13 +14,14 @@ from pykka import ActorRef
 import actors
 import tycostream
 from actors.board import SourceBoard
-from actors.feed import FeedActor, FeedHandle
+from actors.feed import FeedActor, FeedCounts, FeedHandle
 from actors.source import SourceConfig
 from actors.supervisor import Restart, StartChild
 from actors.triggers import RegistryConfig, TriggerRegistry
 from tycostream import model
 from tycostream.app.clients import Clients
 from tycostream.app.core import Core, MakeDriver
+from tycostream.app.order import WITH_WORKERS
 from tycostream.app.workers import Workers
 from tycostream.databases.connection import ConnectionParameters
 from tycostream.databases.driver import Driver
@@ -28,6 +29,7 @@ from tycostream.databases.embedded import EmbeddedPostgres
 from tycostream.databases.materialize import MaterializeDriver
 from tycostream.databases.postgres import DurableOptions, Intervals, PostgresDriver
 from tycostream.graphql import Engine
+from tycostream.metrics import Sample, Told, sample
 from tycostream.model import Catalog
 from tycostream.reload import Changeover
 from tycostream.settings import Settings
@@ -46,9 +48,6 @@ FEED = "postgres"
 
 LEAST_LINGER = 2.0
 """Seconds for which a source is kept that a worker has left: it comes back a moment after a failure."""
-
-WITH_WORKERS = "ingest"
-"""The name of this process where there are others."""
 
 Companion = Callable[["Service"], Coroutine[Any, Any, None]]
 """What runs beside a service from when it has started until it is stopped."""
@@ -90,7 +89,7 @@ class Service(Core):
                 settings, self._directory, self._board, lambda: self.catalog, self.status, self._answer
             )
         else:
-            self._clients = Clients(settings, self._engine, self._directory, self.status, self.actors)
+            self._clients = Clients(settings, self._engine, self._directory, self.status, self.actors, self.metrics)
 
     # Life
 
@@ -170,9 +169,10 @@ class Service(Core):
             )
         slot = sources.replication_slot
         durable = DurableOptions(slot, sources.recent_changes_seconds) if slot else None
+        counts = FeedCounts()
 
         def make_feed(_supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return FeedActor.start(parameters, sources.slot_timeout_seconds, durable)
+            return FeedActor.start(parameters, sources.slot_timeout_seconds, durable, counts)
 
         await self._start_child(StartChild("feed", FEED, make_feed, Restart()))
         feed = FeedHandle(self._directory, FEED)
@@ -223,12 +223,36 @@ class Service(Core):
         here = await self.actors_here(kind, urn)
         return here if self._workers is None else here + await self._workers.actors(kind, urn)
 
+    async def metrics(self) -> Told:
+        """What every process tells of itself; see `web.metrics_handler`."""
+        here = {self.process: self.samples_here()}
+        return here if self._workers is None else {**here, **await self._workers.samples()}
+
+    def _samples(self) -> Iterator[Sample]:
+        yield from super()._samples()
+        yield sample("tycostream_schema_loaded_timestamp_seconds", self._schema.loaded_at)
+        yield sample("tycostream_schema_error", self._schema.error is not None)
+        yield from self._triggers.samples(self.catalog.sources)
+        if self._courier is not None:
+            yield from self._courier.samples()
+        if self._clients is not None:
+            yield from self._clients.samples()
+
+    def _few(self) -> Iterator[tuple[str, str]]:
+        yield from super()._few()
+        yield "feed", FEED
+        for number in range(1, self.settings.service.workers + 1):
+            yield "worker", str(number)
+            yield "relay", str(number)
+
     # What workers ask
 
     async def _answer(self, name: str, arguments: dict[str, Any]) -> Any:
         """See `relay.calls.Answer`."""
         if name == "actors":
             return await self.actors(**arguments)
+        if name == "metrics":
+            return await self.metrics()
         if name == "execute":
             return await self._engine.execute_on_triggers(**arguments)
         raise ValueError(f"there is no question {name}")

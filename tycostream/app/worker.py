@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from actors.board import SourceBoard
@@ -12,9 +12,10 @@ from actors.source_messages import SourceStateChanged
 from actors.supervisor import GIVEN_UP
 from tycostream.app.clients import Clients
 from tycostream.app.core import Core
-from tycostream.app.order import Order
+from tycostream.app.order import WITH_WORKERS, Order, worker_process
 from tycostream.errors import known
 from tycostream.graphql import Engine
+from tycostream.metrics import Sample, Told
 from tycostream.model import Catalog
 from tycostream.relay.calls import CallError
 from tycostream.relay.driver import RelayDriver
@@ -40,12 +41,12 @@ class Worker(Core):
 
     def __init__(self, order: Order, link: Link) -> None:
         super().__init__(order.settings, order.catalog, SourceBoard())
-        self.process = f"worker {order.name}"
+        self.process = worker_process(order.name)
         self._link = link
         self._here = SourceBoard()
         self._make_driver = lambda source: RelayDriver(source, link)
         self._engine = Engine(order.catalog, self._bounds, self, statuses=self._board, elsewhere=self._execute)
-        self._clients = Clients(self.settings, self._engine, self._directory, self.status, self.actors)
+        self._clients = Clients(self.settings, self._engine, self._directory, self.status, self.actors, self.metrics)
         self._service = order.status
         self._applying: asyncio.Task[None] | None = None
 
@@ -110,6 +111,8 @@ class Worker(Core):
         """See `relay.calls.Answer`."""
         if name == "actors":
             return await self.actors_here(**arguments)
+        if name == "metrics":
+            return self.samples_here()
         if name == "settled":
             if self._applying is not None:
                 await asyncio.wait([self._applying])
@@ -134,6 +137,23 @@ class Worker(Core):
         except CallError:
             return await self.actors_here(kind, urn)
         return listed
+
+    async def metrics(self) -> Told:
+        """What every process tells of itself; see `web.metrics_handler`."""
+        try:
+            told: Told = await self._link.calls.ask("metrics", ASK_SECONDS)
+        except CallError:
+            others = (worker_process(one["name"]) for one in self._service["workers"])
+            return {**dict.fromkeys((WITH_WORKERS, *others)), self.process: self.samples_here()}
+        return told
+
+    @property
+    def _database_type(self) -> str:
+        return ""  # a worker is told nothing of the database
+
+    def _samples(self) -> Iterator[Sample]:
+        yield from super()._samples()
+        yield from self._clients.samples()
 
     def status(self) -> ServiceStatus:
         """How the whole service stands, as the other process last said; with sources that were given up here."""

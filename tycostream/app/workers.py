@@ -20,7 +20,8 @@ from actors.relay_messages import Say
 from actors.runtime import loop_actor, tell
 from actors.supervisor import Restart, StartChild
 from actors.worker import StopWorker, UntilServing, WorkerActor, WorkerConfig
-from tycostream.app.order import Order, for_workers
+from tycostream.app.order import Order, for_workers, worker_process
+from tycostream.metrics import Sample
 from tycostream.model import Catalog, Source
 from tycostream.relay.calls import Answer, CallError
 from tycostream.settings import Settings
@@ -32,6 +33,9 @@ APPLY_SECONDS = 10.0
 """How long the schema file's change waits for workers before it is told as done."""
 
 DESCRIBE_SECONDS = 3.0
+
+MEASURE_SECONDS = 2.0
+"""Prometheus waits for 10 s, if it is told nothing else."""
 
 KILL_SECONDS = 0.5
 """Before the end of the time for a stop, workers that have not ended are killed."""
@@ -111,7 +115,13 @@ class Workers:
     async def actors(self, kind: str | None, urn: str | None) -> Actors:
         """What all actors of all workers do."""
         found = await self._ask_all("actors", DESCRIBE_SECONDS, kind=kind, urn=urn)
-        return [actor for actors in found for actor in actors]
+        return [actor for actors in found.values() for actor in actors]
+
+    async def samples(self) -> dict[str, list[Sample] | None]:
+        """What each process tells at `/metrics`; None for one that does not answer."""
+        found = await self._ask_all("metrics", MEASURE_SECONDS)
+        names = map(str, range(1, self._settings.service.workers + 1))
+        return {worker_process(name): found.get(name) for name in names}
 
     def statuses(self) -> tuple[WorkerStatus, ...]:
         """How the workers stand."""
@@ -123,14 +133,17 @@ class Workers:
                 found.append(WorkerStatus(name, known["state"], known["pid"], known["restarts"], known["last_exit"]))
         return tuple(found)
 
-    async def _ask_all(self, name: str, within: float, **arguments: Any) -> list[Any]:
+    async def _ask_all(self, name: str, within: float, **arguments: Any) -> dict[str, Any]:
+        """The answers, by the names of the workers that give one."""
+        relays = {worker: ref for (kind, worker), ref in self._directory.items() if kind == "relay"}
         answers = await asyncio.gather(
-            *(ask_worker(ref, name, within, **arguments) for ref in self._all("relay")), return_exceptions=True
+            *(ask_worker(ref, name, within, **arguments) for ref in relays.values()), return_exceptions=True
         )
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, CallError | pykka.ActorDeadError):
                 raise answer
-        return [answer for answer in answers if not isinstance(answer, BaseException)]
+        told = zip(relays, answers, strict=True)
+        return {worker: answer for worker, answer in told if not isinstance(answer, BaseException)}
 
     def _say(self, message: dict[str, Any]) -> None:
         for ref in self._all("relay"):

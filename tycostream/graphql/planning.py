@@ -151,6 +151,7 @@ class Engine:
             self.schema,
             document.tree,
             name,
+            operation.operation.value,
             variables,
             tuple(fields),
             tuple(plan for plan in rows if plan),

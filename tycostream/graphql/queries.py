@@ -84,11 +84,13 @@ class RowsPlan:
 @dataclass(frozen=True, slots=True)
 class PreparedQuery:
     """A query or mutation that is ready to be executed, any number of times, on the schema for which it was prepared.
-    `keys` are the response keys in order. `on_triggers`: some fields are about triggers."""
+    `kind` is `query` or `mutation`, `keys` are the response keys in order. `on_triggers`: some fields are about
+    triggers."""
 
     schema: GraphQLSchema
     tree: DocumentNode
     operation_name: str | None
+    kind: str
     variables: Mapping[str, Any]
     keys: tuple[str, ...]
     rows: tuple[RowsPlan, ...]

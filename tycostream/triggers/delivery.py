@@ -15,7 +15,7 @@ import logging
 import ssl
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
@@ -25,6 +25,7 @@ from tornado.httputil import HTTPHeaders
 from tornado.tcpclient import TCPClient
 
 from tycostream import __version__
+from tycostream.metrics import Sample, sample
 from tycostream.triggers.client import Client, Patience
 from tycostream.triggers.endpoint import Account, Endpoint, Lane, Pending, Standing
 from tycostream.triggers.events import Outcome, Result, Statistics, WebhookEvent
@@ -113,12 +114,13 @@ class Courier:
             endpoint = self._endpoint(self._checked(event.url))
         except TargetError as error:
             owner.failed += 1
+            self._everything.failed += 1
             owner.last_error = str(error)
             self._tell(event, Outcome(Result.FAILED, str(error), 0))
             return
         if event.url in endpoint.disabled:
-            endpoint.account.dropped += 1
-            owner.dropped += 1
+            for account in (self._everything, endpoint.account, owner):
+                account.dropped += 1
             self._tell(event, _gone(0))
             return
         pending = endpoint.add(event, next(self._numbers), self._loop.time())
@@ -165,6 +167,17 @@ class Courier:
     def totals(self) -> Statistics:
         """The same of all events."""
         return self._everything.statistics(sum(len(one.disabled) for one in self._endpoints.values()))
+
+    def samples(self) -> Iterator[Sample]:
+        """For `/metrics`."""
+        totals = self.totals()
+        yield sample("tycostream_webhook_events_total", totals.delivered, outcome="delivered")
+        yield sample("tycostream_webhook_events_total", totals.failed, outcome="failed")
+        yield sample("tycostream_webhook_events_total", totals.dropped, outcome="dropped")
+        yield sample("tycostream_webhook_retries_total", totals.retried)
+        yield sample("tycostream_webhook_events_waiting", totals.waiting)
+        yield sample("tycostream_webhook_calls_in_flight", totals.in_flight)
+        yield sample("tycostream_webhooks_disabled", totals.disabled)
 
     async def close(self, within: float) -> None:
         """Deliver what can be delivered now, for at most this many seconds, and end. Retries that are not due yet are

@@ -113,8 +113,8 @@ def estimate(row: Row, before: int) -> int:
 
 
 class Outbox:
-    """See the module. `rows` counts the changes that wait, rows of snapshots not included (the cache holds those), and
-    `recent_rows` those that are kept apart."""
+    """See the module. `rows` counts the changes that wait, rows of snapshots not included (the cache holds those),
+    `recent_rows` those that are kept apart, and `dropped` those for which there was no room."""
 
     def __init__(self, *, hold_rows: int, max_rows: int, drop_rows: int = 1000) -> None:
         self._hold_rows = hold_rows
@@ -122,6 +122,7 @@ class Outbox:
         self._drop_rows = drop_rows
         self.rows = 0
         self.recent_rows = 0
+        self.dropped = 0
         self._row_bytes = 0
         self._queue: deque[_Waiting] = deque()
         self._merged: dict[Subscription, Merged] = {}
@@ -176,11 +177,12 @@ class Outbox:
         recent = self._recent.get(subscription)
         if recent is None:
             recent = self._recent[subscription] = Newest(self._hold_rows if strict else self._drop_rows)
-        before = recent.rows
+        before, dropped = recent.rows, recent.dropped
         recent.add(changes)
         self.recent_rows += recent.rows - before
         if strict and recent.dropped:
             raise OutboxOverflowError(f"more than {self._hold_rows} changes wait that are not to be merged")
+        self.dropped += recent.dropped - dropped
 
     def drop(self, subscription: Subscription) -> None:
         """The subscription has ended: nothing more for it."""

@@ -13,6 +13,7 @@ from tornado.web import Application, RequestHandler
 
 from tycostream.graphql import Engine
 from tycostream.limits import NearLimits
+from tycostream.metrics import ClientCounts
 from tycostream.web.accepting import polite
 from tycostream.web.admission import Admission
 from tycostream.web.base import MAX_HEADER_BYTES, BaseHandler, NotFoundHandler
@@ -22,6 +23,7 @@ from tycostream.web.debug_views import ExplainHandler, Explains, ViewsHandler
 from tycostream.web.graphql_handler import GraphQLHandler, OpenConnection, SocketRules
 from tycostream.web.health import ServiceStatus, health, readiness
 from tycostream.web.health_handlers import StatusHandler
+from tycostream.web.metrics_handler import CollectMetrics, MetricsHandler
 from tycostream.web.page import Page
 from tycostream.web.static_files import StaticHandler, read_page, read_static
 
@@ -56,6 +58,8 @@ class Services:
     status: Callable[[], ServiceStatus]
     actors: ListActors
     explains: Explains
+    metrics: CollectMetrics
+    counts: ClientCounts = field(default_factory=ClientCounts)
     near: NearLimits = field(default_factory=NearLimits)
 
 
@@ -89,6 +93,7 @@ def make_application(services: Services, config: WebConfig, more: Sequence[Route
         ("/graphql", GraphQLHandler, graphql),
         ("/health", StatusHandler, {"status": services.status, "judge": health}),
         ("/ready", StatusHandler, {"status": services.status, "judge": readiness}),
+        ("/metrics", MetricsHandler, {"metrics": services.metrics}),
         ("/debug/actors", ActorsHandler, actors),
         ("/debug/actors/(.+)", ActorsHandler, actors),
         ("/debug/views", ViewsHandler, views),
@@ -102,6 +107,7 @@ def make_application(services: Services, config: WebConfig, more: Sequence[Route
         websocket_max_message_size=config.max_message_bytes,
         websocket_ping_interval=config.ping or None,
         websocket_ping_timeout=config.ping or None,
+        client_counts=services.counts,
     )
 
 

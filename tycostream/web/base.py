@@ -8,6 +8,8 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from tycostream.errors import known
+from tycostream.metrics import ClientCounts
+from tycostream.metrics.clients import HTTP
 from tycostream.web.http import BAD_REQUEST, error_body
 from tycostream.web.json_text import dump
 from tycostream.web.page import Page
@@ -30,6 +32,12 @@ class BaseHandler(RequestHandler):
     """
 
     max_body_bytes = 0
+
+    @property
+    def counts(self) -> ClientCounts:
+        """Where the application counts what clients do."""
+        counts: ClientCounts = self.settings["client_counts"]
+        return counts
 
     def set_default_headers(self) -> None:
         self.set_header("Server", "tycostream")
@@ -58,6 +66,7 @@ class BaseHandler(RequestHandler):
         """Answer with JSON."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.counts.told(value.get("errors", ()), HTTP)
         self.finish(dump(value))
 
     def write_page(self, page: Page) -> None:

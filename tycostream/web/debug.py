@@ -90,6 +90,7 @@ _LINKS = (
     ("/debug/actors?kind=source", "sources"),
     ("/debug/actors?kind=connection", "connections"),
     ("/debug/views", "views"),
+    ("/metrics", "metrics"),
     ("?format=json", "JSON"),
     ("?refresh=2", "refresh every 2 s"),
 )

@@ -11,6 +11,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol13
 
 from tycostream.errors import known
 from tycostream.graphql import Engine
+from tycostream.metrics.clients import HTTP, NO_CODE
 from tycostream.web.admission import Admission
 from tycostream.web.base import BaseHandler
 from tycostream.web.close_codes import CloseCode, fit_reason
@@ -68,6 +69,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         self._inbox: Inbox | None = None
         self._address = ""
         self._transport: SocketTransport | None = None
+        self._connection: PatientProtocol | None = None
         self._protocol: str | None = None
 
     # HTTP
@@ -110,6 +112,9 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
     head = get
 
     def _answer(self, answer: Answer) -> None:
+        if answer.operation is not None:
+            self.counts.operations[answer.operation, HTTP] += 1
+        self.counts.told(answer.errors, HTTP)
         self.set_status(answer.status)
         self.set_header("Content-Type", answer.content_type)
         self.set_header("Cache-Control", "no-store")
@@ -147,12 +152,15 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
 
     def open(self, *_args: str, **_kwargs: str) -> None:
         self._rules.admission.entered(self._address)
+        self.counts.opened += 1
+        connection = self.ws_connection
+        assert isinstance(connection, PatientProtocol)
+        self._connection = connection
         if self._protocol is None:
             self._shut(CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE, CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE.reason)
             return
-        connection = self.ws_connection
-        assert isinstance(connection, PatientProtocol)
         self._transport = SocketTransport(connection.stream, self._shut, connection.progressed)
+        self.counts.sockets.add(self._transport)
         connection.written = self._transport.wait_for
         agent = self.request.headers.get("User-Agent")
         info = ConnectionInfo(self._address, self._protocol, agent)
@@ -182,12 +190,21 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
 
     def on_close(self) -> None:
         self._rules.admission.left(self._address)
+        self._count_end()
         if self._transport is not None:
             self._transport.abandon()
             self._transport = None
         if self._inbox is not None:
             self._inbox.closed(self.close_code, self.close_reason)
             self._inbox = None
+
+    def _count_end(self) -> None:
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        theirs = self.close_code or (NO_CODE if connection.client_closed else None)
+        self.counts.left(connection.closed_with, theirs)
+        if self._transport is not None:
+            self.counts.release(self._transport)
 
     def on_connection_close(self) -> None:
         if self.get_status() == 101:

@@ -128,6 +128,7 @@ class GraphqlTransportWs:
         if operation_id in self._active:
             self._active.remove(operation_id)
             self._send("error", id=operation_id, payload=list(errors))
+            self._peer.told(errors)
 
     def send_complete(self, operation_id: str) -> None:
         """See `ServerProtocol`."""

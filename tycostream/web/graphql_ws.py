@@ -147,6 +147,7 @@ class GraphqlWs:
         if operation_id in self._active:
             payload = errors[0] if len(errors) == 1 else {**errors[0], "errors": list(errors)}
             self._send("error", id=self._active.pop(operation_id), payload=payload)
+            self._peer.told(errors)
 
     def send_complete(self, operation_id: str) -> None:
         """See `ServerProtocol`."""
@@ -155,6 +156,7 @@ class GraphqlWs:
 
     def _reject(self, problem: str) -> None:
         self._send("connection_error", payload={"message": f"Invalid message: {problem}"})
+        self._peer.told([_error(problem, BAD_REQUEST)])
 
     def _send(self, kind: str, **rest: Any) -> None:
         self._peer.send(dump({"type": kind} | rest).decode())

@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import OperationType, get_operation_ast
-
 from tycostream.errors import known
-from tycostream.graphql import Engine, PreparedQuery, RequestError, SubscriptionPlan
+from tycostream.graphql import Engine, RequestError, SubscriptionPlan
 from tycostream.web.json_text import InvalidJsonError, dump, parse
 from tycostream.web.media_types import media_type, preferred
 from tycostream.web.protocol import Request
@@ -33,12 +31,15 @@ SUBSCRIPTION_OVER_HTTP = known("SUBSCRIPTION_OVER_HTTP")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP response. `allow` lists the methods where the status is 405."""
+    """An HTTP response. `allow` lists the methods where the status is 405. `operation` is the kind of what was carried
+    out, and `errors` are those in the body."""
 
     status: int
     content_type: str
     body: bytes
     allow: str | None = None
+    operation: str | None = None
+    errors: Sequence[Mapping[str, Any]] = ()
 
 
 class HttpError(Exception):
@@ -76,22 +77,19 @@ async def _answer(engine: Engine, accept: str, read: Callable[[], Request], *, m
         plan = engine.prepare(request.query, request.operation_name, request.variables)
         if isinstance(plan, SubscriptionPlan):
             return _json(400, content_type, error_body(SUBSCRIPTIONS_NEED, SUBSCRIPTION_OVER_HTTP))
-        if not mutations and _is_mutation(plan):
+        if not mutations and plan.kind == "mutation":
             raise HttpError(405, "a mutation needs a POST", allow="POST")
-        return _json(200, content_type, await engine.execute(plan))
+        return _json(200, content_type, await engine.execute(plan), operation=plan.kind)
     except HttpError as error:
         return _json(error.status, content_type, error_body(str(error), BAD_REQUEST), error.allow)
     except RequestError as error:
         return _json(400 if content_type == GRAPHQL_RESPONSE else 200, content_type, {"errors": error.errors})
 
 
-def _is_mutation(plan: PreparedQuery) -> bool:
-    operation = get_operation_ast(plan.tree, plan.operation_name)
-    return operation is not None and operation.operation is OperationType.MUTATION
-
-
-def _json(status: int, content_type: str, value: Mapping[str, Any], allow: str | None = None) -> Answer:
-    return Answer(status, f"{content_type}; charset=utf-8", dump(value), allow)
+def _json(
+    status: int, content_type: str, value: Mapping[str, Any], allow: str | None = None, operation: str | None = None
+) -> Answer:
+    return Answer(status, f"{content_type}; charset=utf-8", dump(value), allow, operation, value.get("errors", ()))
 
 
 def response_type(accept: str) -> str | None:

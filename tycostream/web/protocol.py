@@ -32,6 +32,9 @@ class Peer(Protocol):
     def close(self, code: CloseCode, reason: str | None = None) -> None:
         """Close after what has been sent."""
 
+    def told(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        """The client has been told of these errors."""
+
 
 class Operations(Protocol):
     """Who carries out what the client asks for."""

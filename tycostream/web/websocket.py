@@ -43,6 +43,10 @@ class PatientProtocol(WebSocketProtocol13):
         self._reader: asyncio.Task[None] | None = None
         self.written: Callable[[asyncio.Future[None]], None] | None = None
         """Told of frames that are written here while what comes later may go another way."""
+        self.closed_with: int | None = None
+        """The code of our close frame, where the client had not sent one before."""
+        self.client_closed = False
+        """The client has sent a close frame."""
         self._reading: asyncio.Task[Any] | None = None  # while a frame is on its way in: the task that reads it
         self._lingering: asyncio.Task[None] | None = None
 
@@ -91,6 +95,7 @@ class PatientProtocol(WebSocketProtocol13):
         self._require_mask()
         if opcode not in _OPCODES or (opcode == _CLOSE and not _is_close_payload(data)):
             self._abort()
+        self.client_closed = self.client_closed or opcode == _CLOSE
         self._reading = None  # an error from here on is not the client's
         return super()._handle_message(_BINARY if opcode == _TEXT and not _is_utf8(data) else opcode, data)
 
@@ -99,6 +104,8 @@ class PatientProtocol(WebSocketProtocol13):
             self._abort()
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
+        if not self.client_terminated and not self.server_terminated:
+            self.closed_with = code
         super().close(code, reason)
         ends = code in (CloseCode.MESSAGE_TOO_BIG, CloseCode.PROTOCOL_ERROR)
         if ends and not self.client_terminated and not self.stream.closed():
