@@ -140,7 +140,7 @@ class ConnectionActor(LoopActor):
         self._subscriptions: dict[str, Subscription] = {}
         self._queries: dict[str, asyncio.Task[None]] = {}
         self._outbox: Outbox | NothingWaits = NOTHING_WAITS
-        self._outlet = Outlet(self.actor_ref, transport.try_send)
+        self._outlet = Outlet(self.actor_ref, transport)
         shared = shared or SharedLimits()
         self._counts = shared.counts
         self._limits = ConnectionLimits(

@@ -39,22 +39,20 @@ def hand_out(told: Iterable[tuple[Group, Delivery]]) -> dict[ActorRef[Any], list
         frames = b""
         for channel in group.channels.values():
             outlet = channel.outlet
-            subscriptions = channel.subscriptions
             if direct and left and outlet.free and channel.alone and channel.intact:
                 left -= 1
-                if len(subscriptions) == 1:
-                    only = subscriptions[0].envelope
+                if (only := channel.sole) is not None:
                     if only is not envelope:
                         envelope = only
                         frames = delivery.wrapped(envelope)
-                    if outlet.send(frames):
+                    if outlet.sender.try_send(frames):
                         continue
-                elif may_go_at_once(subscriptions, delivery):
+                elif may_go_at_once(channel.subscriptions, delivery):
                     frames, envelope = channel.frames(delivery), None
-                    if outlet.send(frames):
+                    if outlet.sender.try_send(frames):
                         continue
             outlet.free = False
-            rest.setdefault(outlet.connection, []).append((subscriptions, delivery))
+            rest.setdefault(outlet.connection, []).append((channel.subscriptions, delivery))
     return rest
 
 

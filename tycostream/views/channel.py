@@ -7,29 +7,39 @@ itself; at any other time it tells the connection, which sees to the order.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from tycostream.views.delivery import Delivery, Run, Subscription, runs_of
+from tycostream.views.delivery import Delivery, Envelope, Run, Subscription, runs_of
 
 
-def _refuse(_frames: bytes) -> bool:
-    return False
+class Sender(Protocol):
+    """A socket, as far as an outlet needs it."""
+
+    def try_send(self, frames: bytes) -> bool:
+        """Send them unless something stands before them. Returns whether it did."""
+
+
+class _Nowhere:
+    def try_send(self, _frames: bytes) -> bool:
+        return False
+
+
+NOWHERE = _Nowhere()
 
 
 class Outlet:
     """A connection as its sources see it: `connection` is its actor's reference.
 
     `free` says that nothing stands before a change: no message to the connection, nothing in its outbox, nothing that
-    its socket has not taken. Only then may `send` be called, which says whether it took the frames. The connection sets
+    its socket has not taken. Only then may `sender` be given frames; it says whether it took them. The connection sets
     `free` at the end of its turns; a source that tells it something takes it back.
     """
 
-    __slots__ = ("_channels", "connection", "free", "send")
+    __slots__ = ("_channels", "connection", "free", "sender")
 
-    def __init__(self, connection: Any, send: Callable[[bytes], bool] = _refuse) -> None:
+    def __init__(self, connection: Any, sender: Sender = NOWHERE) -> None:
         self.connection = connection
-        self.send = send
+        self.sender = sender
         self.free = False
         self._channels: dict[object, dict[Channel, None]] = {}
 
@@ -56,10 +66,11 @@ class Channel:
 
     `alone`: the connection follows nothing else of the source, so that there is nothing to bring into order. `intact`:
     none of its subscriptions has been ended by its client. `subscriptions` is a tuple that is replaced, never changed;
-    those whose prefixes are equally long stand together.
+    those whose prefixes are equally long stand together. `sole` is the envelope of the only one, if it is that: with a
+    thousand clients every object that is looked at for each of them has to come from memory.
     """
 
-    __slots__ = ("_runs", "alone", "intact", "outlet", "source", "subscriptions")
+    __slots__ = ("_runs", "alone", "intact", "outlet", "sole", "source", "subscriptions")
 
     def __init__(self, source: object, outlet: Outlet) -> None:
         self.source = source
@@ -67,6 +78,7 @@ class Channel:
         self.alone = False
         self.intact = True
         self.subscriptions: tuple[Subscription, ...] = ()
+        self.sole: Envelope | None = None
         self._runs: list[Run] | None = None
         outlet.enter(self)
 
@@ -74,17 +86,20 @@ class Channel:
         """One more of the same connection."""
         others = self.subscriptions
         at = bisect_right(others, _prefix_length(subscription), key=_prefix_length)
-        self.subscriptions = (*others[:at], subscription, *others[at:])
-        self._runs = None
+        self._have((*others[:at], subscription, *others[at:]))
         subscription.channel = self
         self.intact = self.intact and subscription.live
 
     def remove(self, subscription: Subscription) -> None:
         """One less; an empty channel is to be closed."""
-        self.subscriptions = tuple(one for one in self.subscriptions if one is not subscription)
-        self._runs = None
+        self._have(tuple(one for one in self.subscriptions if one is not subscription))
         subscription.channel = None
         self.intact = all(one.live for one in self.subscriptions)
+
+    def _have(self, subscriptions: tuple[Subscription, ...]) -> None:
+        self.subscriptions = subscriptions
+        self.sole = subscriptions[0].envelope if len(subscriptions) == 1 else None
+        self._runs = None
 
     def frames(self, delivery: Delivery) -> bytes:
         """The delivery as messages for all of them."""
