@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from tycostream.model import Changes, Event, SnapshotRows
 
@@ -46,14 +47,29 @@ class Intake:
         """Whether there are events to take."""
         return bool(self._events)
 
-    def next(self) -> Event | None:
-        """The next event; None where there is none, or a turn's worth has been taken. Then it is time for `rest`."""
-        if not self._events or self._left_events <= 0 or self._left_rows <= 0:
+    def next(self) -> Event | list[Changes] | None:
+        """The next event, or those that are next if they are changes: what is done for all of them together costs a
+        third. None where there is nothing, or a turn's worth has been taken. Then it is time for `rest`."""
+        events, rows = self._events, self._left_rows
+        if not events or self._left_events <= 0 or rows <= 0:
             return None
-        event, self._taken = self._events.popleft()
-        self._left_events -= 1
-        self._left_rows -= self._taken
-        return event
+        event, taken = events.popleft()
+        if event.__class__ is not Changes:
+            self._left_events -= 1
+            self._taken, self._left_rows = taken, rows - taken
+            return event
+        changes: list[Any] = [event]
+        most = self._left_events
+        while events and len(changes) < most:
+            event, size = events[0]
+            if event.__class__ is not Changes or taken + size > rows:
+                break
+            taken += size
+            changes.append(event)
+            events.popleft()
+        self._left_events -= len(changes)
+        self._taken, self._left_rows = taken, rows - taken
+        return changes
 
     def rest(self) -> None:
         """The source has had its turn: it is woken again for what is left."""
@@ -68,7 +84,7 @@ class Intake:
         await self._caught_up.wait()
 
     def handled(self) -> None:
-        """The source has handled the event that it took."""
+        """The source has handled what it took."""
         behind = self._rows > INTAKE_ROWS
         self._rows -= self._taken
         if behind and self._rows <= INTAKE_ROWS:
@@ -80,6 +96,6 @@ class Intake:
 
 
 def _size(event: Event) -> int:
-    if isinstance(event, Changes):
+    if event.__class__ is Changes:
         return len(event.changes) + 1
     return len(event.rows) if isinstance(event, SnapshotRows) else 1

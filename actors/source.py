@@ -69,7 +69,7 @@ from tycostream.model import (
     Waiting,
 )
 from tycostream.triggers.watches import Watch
-from tycostream.views import Delivery, Delta, Derivation, Derived, Reload, Subscription
+from tycostream.views import Applied, Delivery, Delta, Derivation, Derived, Reload, Subscription
 from tycostream.views.delivery import OnUnavailable
 from tycostream.views.views import Group
 
@@ -392,15 +392,14 @@ class SourceActor(LoopActor):
         if message.run != self._run.number or intake is None:
             return None
         while (event := intake.next()) is not None:
-            if (work := self._on_event(event)) is not None:
+            work = self._on_changes(event) if isinstance(event, list) else self._on_event(event)
+            if work is not None:
                 return finish(work, intake)
             intake.handled()
         intake.rest()
         return None
 
     def _on_event(self, event: Event) -> Coroutine[Any, Any, None] | None:
-        if isinstance(event, Changes):
-            return self._on_changes(event)
         if isinstance(event, SnapshotComplete):
             return self._finish_reload(event)
         if isinstance(event, SnapshotStarted):
@@ -416,22 +415,32 @@ class SourceActor(LoopActor):
                 self._reload.add(event.rows)
         elif isinstance(event, ReadBy):
             self._reader_pid = event.pid
-        else:
+        elif isinstance(event, Waiting):
             self._on_waiting(event)
         return None
 
-    def _on_changes(self, event: Changes) -> Coroutine[Any, Any, None] | None:
-        self._tap.committed_at = event.committed_at
-        self._counts.changes += len(event.changes)
+    def _on_changes(self, run: list[Changes]) -> Coroutine[Any, Any, None] | None:
+        """Transactions that came one after the other."""
+        last = run[-1]
+        self._tap.committed_at = last.committed_at
+        self._counts.changes += sum([len(event.changes) for event in run])
         if self._reload is not None:
-            self._reload.hold(event.timestamp, event.changes)
+            for event in run:
+                self._reload.hold(event.timestamp, event.changes)
             return None
-        self._memory.lag.changed(event.committed_at)
-        if self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
-            if len(event.changes) > SLICE_ROWS:
-                return self._apply_in_slices(event.changes, event.timestamp)
-            self._apply(event.changes, event.timestamp)
-            self._cache.timestamp = event.timestamp
+        self._memory.lag.changed(last.committed_at)
+        now = self._cache.timestamp
+        if now is None:
+            return None
+        if len(run) == 1 and len(last.changes) > SLICE_ROWS:
+            return self._apply_in_slices(last.changes, last.timestamp) if last.timestamp > now else None
+        later: list[tuple[int, list[Change]]] = []
+        for event in run:
+            if event.timestamp > now:
+                now = event.timestamp
+                later.append((now, event.changes))
+        self._apply(later)
+        self._cache.timestamp = now
         return None
 
     def _on_resumed(self) -> None:
@@ -476,20 +485,25 @@ class SourceActor(LoopActor):
         rest = iter(changes)
         while piece := list(islice(rest, SLICE_ROWS)):
             self._flush()
-            self._apply(piece, timestamp)
+            self._apply([(timestamp, piece)])
             await asyncio.sleep(0)
         self._cache.timestamp = timestamp  # the last slice is flushed with the timestamp complete
         self._flush()
 
-    def _apply(self, changes: list[Change], timestamp: int) -> None:
-        deltas: list[Delta] = []
+    def _apply(self, run: list[tuple[int, list[Change]]]) -> None:
+        """Changes by their timestamps, which rise."""
+        applied: list[Applied] = []
         try:
-            self._cache.apply(changes, deltas)
+            for timestamp, changes in run:
+                deltas: list[Delta] = []
+                applied.append((timestamp, deltas))
+                self._cache.apply(changes, deltas)
         except Exception:
-            self._memory.undelivered.extend(deltas)
+            for _timestamp, deltas in applied:
+                self._memory.undelivered.extend(deltas)
             raise
-        self._memory.route(deltas, timestamp)
-        self._tap.add(deltas, timestamp)
+        self._memory.route(applied)
+        self._tap.add(applied)
 
     async def _serve_waiting(self, timestamp: int) -> None:
         for subscription in list(self._waiting):

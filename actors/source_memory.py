@@ -15,6 +15,7 @@ from tycostream.model import Past, Position, Row
 from tycostream.status import Lag
 from tycostream.triggers.watches import Watch, Watches
 from tycostream.views import (
+    Applied,
     Beginning,
     Delivery,
     Delta,
@@ -58,7 +59,7 @@ class Audience:
             self.watches.route(kept, timestamp)
             if self.recent.kept:
                 self.recent.note(kept, timestamp, since)
-        self.views.route(changes, timestamp)
+        self.views.route([(timestamp, changes)])
 
 
 @dataclass(eq=False)
@@ -231,16 +232,21 @@ class SourceMemory:
         for watch in [one for one in (*chain.from_iterable(self.every_watches()), *self.unseen) if one.ended]:
             self.stop_watch(watch)
 
-    def route(self, deltas: list[Delta], timestamp: int) -> None:
-        """Note what the changes mean to everybody; it is told at the next flush."""
-        self.undelivered.extend(deltas)
-        since = timestamp if self.cache.timestamp is None else self.cache.timestamp
-        if self.recent.kept:
-            self.recent.note(deltas, timestamp, since)
-        self.views.route(deltas, timestamp)
-        for audience in self.audiences.values():
-            audience.route(deltas, timestamp, since)
-        self.watches.route(deltas, timestamp)
+    def route(self, applied: list[Applied]) -> None:
+        """Note what changes, by rising timestamps, mean to everybody; it is told at the next flush."""
+        for _timestamp, deltas in applied:
+            self.undelivered += deltas
+        self.views.route(applied)
+        if not (self.recent.kept or self.audiences or len(self.watches)):
+            return
+        since = self.cache.timestamp
+        for timestamp, deltas in applied:
+            before, since = timestamp if since is None else since, timestamp
+            if self.recent.kept:
+                self.recent.note(deltas, timestamp, before)
+            for audience in self.audiences.values():
+                audience.route(deltas, timestamp, before)
+            self.watches.route(deltas, timestamp)
 
     def flush(self) -> Iterator[tuple[Group, Delivery]]:
         """What has been noted for subscriptions since the last flush."""

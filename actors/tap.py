@@ -15,7 +15,7 @@ from tycostream.databases.driver import DatabaseError
 from tycostream.model import Past, Row, Source
 from tycostream.relay.batches import Piece, encode_past, encode_pieces, encode_rows
 from tycostream.relay.channel import Kind
-from tycostream.views import Delta
+from tycostream.views import Applied, Delta
 from tycostream.views.cursor import Cursor
 
 BATCH_ROWS = 32
@@ -210,10 +210,10 @@ class Tap:
 
     # What they are told
 
-    def add(self, deltas: list[Delta], timestamp: int) -> None:
-        """Changes that have been applied; more of this timestamp may follow."""
-        if self.followers and deltas:
-            self._noted.append((timestamp, self.committed_at, deltas))
+    def add(self, applied: list[Applied]) -> None:
+        """Changes that have been applied; more of the last timestamp may follow."""
+        if self.followers:
+            self._noted += [(timestamp, self.committed_at, deltas) for timestamp, deltas in applied if deltas]
 
     def flush(self, now: int) -> float | None:
         """What was noted has happened, and everything is told up to `now`: sends it, or returns after how many seconds

@@ -82,7 +82,7 @@ def _measure(name: str, where: Where, count: int, rounds: int) -> Result:
         meter = Meter()
         for number in range(rounds):
             for some in changes:
-                views.route(some, number)
+                views.route([(number, some)])
                 if list(views.flush()):
                     raise RuntimeError("a filter matched that must not")
         best = min(best, meter.cpu_per(rounds * sum(map(len, changes))))

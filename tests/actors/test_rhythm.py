@@ -123,12 +123,12 @@ async def test_a_window_that_is_open_outlives_a_crash_of_its_source() -> None:
 def test_what_is_taken_back_before_it_is_settled_never_gets_into_a_window() -> None:
     views = Views()
     views.add(follower(None, LONG))
-    views.route([("0", None, ("0", "X", "1"), 0)], 2)
+    views.route([(2, [("0", None, ("0", "X", "1"), 0)])])
     assert list(views.flush()) == []
     views.discard()
     views.settle()
     assert not views.windows
-    views.route([("0", None, ("0", "X", "2"), 0)], 2)
+    views.route([(2, [("0", None, ("0", "X", "2"), 0)])])
     assert list(views.flush()) == []
     views.settle()
     ((_, delivery),) = views.flush_windows(float("inf"))

@@ -364,3 +364,23 @@ async def test_what_waits_for_a_source_that_crashes_is_not_forgotten() -> None:
         await until(lambda: waits in listener.clients and listener.clients[waits].rows == {"1": A, "2": B})
         assert set(made.memory.subscriptions()) == {waits}
         assert fickle not in listener.clients
+
+
+async def test_transactions_that_come_together_keep_their_timestamps_and_what_is_old_is_left_out() -> None:
+    async with world() as made:
+        listener, _ = await attached(made)
+        driver = await made.run(1)
+        driver.snapshot(5, A)
+        await until(lambda: listener.clients)
+        for timestamp, price in ((4, "4"), (6, "6"), (7, "7"), (7, "8"), (9, "9")):
+            driver.change(timestamp, ("1", ("1", "X", price)))
+        await until(lambda: made.memory.cache.timestamp == 9)
+        await until(lambda: any(isinstance(tell, Delivered) for tell in listener.tells))
+        told = [
+            (change[4], change[2])
+            for tell in listener.tells
+            if isinstance(tell, Delivered)
+            for _subscriptions, delivery in tell.deliveries
+            for change in delivery.changes
+        ]
+        assert told == [(6, ("1", "X", "6")), (7, ("1", "X", "7")), (9, ("1", "X", "9"))]

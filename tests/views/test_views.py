@@ -28,12 +28,12 @@ def test_after_a_flush_that_failed_every_view_is_told_again() -> None:
     poison = subscription("1", selection=Failing())
     views.add(poison)
     views.add(subscription("2", {"symbol": {"_eq": "A"}}))
-    views.route([("1", None, ("1", "A", "5"), 0)], 1)
+    views.route([(1, [("1", None, ("1", "A", "5"), 0)])])
     with pytest.raises(RuntimeError, match="poison"):
         list(views.flush())
     views.discard()
     views.remove(poison)
-    views.route([("1", None, ("1", "A", "6"), 0)], 2)
+    views.route([(2, [("1", None, ("1", "A", "6"), 0)])])
     ((_, delivery),) = views.flush()
     assert [change[2] for change in delivery.changes] == [("1", "A", "6")]
 
@@ -45,8 +45,8 @@ def test_news_go_with_the_next_changes_of_each_group_and_its_first_timestamp() -
         views.add(each)
     views.announce(b'{"old":1}')
     views.announce(b'{"new":1}')
-    views.route([("1", None, ("1", "A", "5"), 0)], 1)
-    views.route([("2", None, ("2", "A", "5"), 0)], 2)
+    views.route([(1, [("1", None, ("1", "A", "5"), 0)])])
+    views.route([(2, [("2", None, ("2", "A", "5"), 0)])])
     ((_, delivery),) = views.flush()
     later = [((two,), Delivery(two.selection, [(Operation.INSERT, "9", ("9", "B", None), 0, 1)]))]
     pieces = [(each, json.loads(piece.payloads()[0])) for each, piece in in_order([((one,), delivery), *later])]
@@ -55,7 +55,7 @@ def test_news_go_with_the_next_changes_of_each_group_and_its_first_timestamp() -
     ]  # fmt: skip
     first, second = [json.loads(result) for result in delivery.payloads()]
     assert (first["extensions"], "extensions" in second) == ({"new": 1}, False)
-    views.route([("3", None, ("3", "B", "5"), 0)], 3)
+    views.route([(3, [("3", None, ("3", "B", "5"), 0)])])
     news = {next(group.subscriptions): delivery.news for group, delivery in views.flush()}
     assert news == {one: None, two: b'{"new":1}'}
 
@@ -68,9 +68,9 @@ def test_a_view_of_everything_hears_of_every_change_alone_or_beside_others(other
     for number in range(others):
         views.add(subscription("2", {"symbol": {"_eq": str(number)}}))
     one, two = ("1", "A", "5"), ("1", "A", "6")
-    views.route([("1", None, one, 0), ("1", one, two, 0b100)], 1)
-    views.route([], 2)
-    views.route([("1", two, None, 0)], 3)
+    views.route([(1, [("1", None, one, 0), ("1", one, two, 0b100)])])
+    views.route([(2, [])])
+    views.route([(3, [("1", two, None, 0)])])
     ((group, delivery),) = views.flush()
     assert list(group.subscriptions) == [everything]
     assert delivery.changes == [

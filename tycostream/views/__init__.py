@@ -1,7 +1,7 @@
 """How a change of a row becomes a change of what subscribers see: row cache, views, calculated fields,
 deliveries, outboxes."""
 
-from tycostream.views.cache import Delta, Reload, RowCache
+from tycostream.views.cache import Applied, Delta, Reload, RowCache
 from tycostream.views.channel import Channel, Outlet
 from tycostream.views.cursor import BadCursorError, Cursor, Moment, SnapshotMark
 from tycostream.views.delivery import Addressed, Delivery, Subscription, ViewChange
@@ -14,6 +14,7 @@ from tycostream.views.views import Views
 
 __all__ = [
     "Addressed",
+    "Applied",
     "BadCursorError",
     "Beginning",
     "Channel",

@@ -14,6 +14,9 @@ Delta = tuple[Key, Row | None, Row | None, int]
 The mask is 0 where a row was inserted or deleted, since then every column counts.
 """
 
+Applied = tuple[int, list[Delta]]
+"""A timestamp, and what changes of it have done to the rows."""
+
 Values = tuple[Any, ...]
 
 

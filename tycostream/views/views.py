@@ -118,29 +118,30 @@ class Views:
             view.pending.clear()
         return True
 
-    def route(self, deltas: Iterable[Delta], timestamp: int) -> None:
-        """Note for every view what these changes mean to it: enter, stay or leave."""
+    def route(self, applied: Iterable[tuple[int, Iterable[Delta]]]) -> None:
+        """Note for every view what changes, by their timestamps, mean to it: enter, stay or leave."""
         if not self._views:
             return
         if (everything := self._index.sole) is not None:
-            self._pass_on(everything, deltas, timestamp)
+            self._pass_on(everything, applied)
             return
         match = self._index.match
         touched = self._touched
         insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
         change: ViewChange
-        for key, old, new, mask in deltas:
-            for view, before, after in match(old, new, mask):
-                if after:
-                    row: Row = new  # type: ignore[assignment]  # a row that matches is there
-                    change = (update, key, row, mask, timestamp) if before else (insert, key, row, 0, timestamp)
-                else:
-                    change = (delete, key, old, 0, timestamp)  # type: ignore[assignment]
-                if not view.pending:
-                    touched.append(view)
-                view.pending.append(change)
+        for timestamp, deltas in applied:
+            for key, old, new, mask in deltas:
+                for view, before, after in match(old, new, mask):
+                    if after:
+                        row: Row = new  # type: ignore[assignment]  # a row that matches is there
+                        change = (update, key, row, mask, timestamp) if before else (insert, key, row, 0, timestamp)
+                    else:
+                        change = (delete, key, old, 0, timestamp)  # type: ignore[assignment]
+                    if not view.pending:
+                        touched.append(view)
+                    view.pending.append(change)
 
-    def _pass_on(self, everything: View, deltas: Iterable[Delta], timestamp: int) -> None:
+    def _pass_on(self, everything: View, applied: Iterable[tuple[int, Iterable[Delta]]]) -> None:
         """All changes concern the one view that there is, which has no condition: nothing is asked."""
         insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
         changes: list[ViewChange] = [
@@ -149,6 +150,7 @@ class Views:
             else (delete, key, old, 0, timestamp)
             if new is None
             else (insert, key, new, 0, timestamp)
+            for timestamp, deltas in applied
             for key, old, new, mask in deltas
         ]
         self._index.passed(len(changes))
