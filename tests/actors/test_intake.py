@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -17,15 +18,14 @@ def changes(timestamp: int, rows: int = 1) -> Changes:
     return Changes(timestamp, [(str(row), (str(row),)) for row in range(rows)])
 
 
-events = st.lists(
-    st.builds(changes, st.integers(1, 9), st.integers(0, 6))
-    | st.builds(Progress, st.integers(1, 9))
-    | st.builds(SnapshotRows, st.lists(st.just(("1",)), max_size=6)),
-    max_size=30,
+transactions = st.lists(st.builds(changes, st.integers(1, 9), st.integers(0, 6)), min_size=2, max_size=6)
+others = st.builds(Progress, st.integers(1, 9)) | st.builds(SnapshotRows, st.lists(st.just(("1",)), max_size=6))
+events = st.lists(transactions | others.map(lambda event: [event]), max_size=10).map(
+    lambda parts: list(chain.from_iterable(parts))
 )
 
 
-@given(events, st.integers(1, 8), st.integers(1, 20))
+@given(events, st.integers(1, 6), st.integers(1, 8))
 def test_everything_comes_once_and_in_order(reported: list[Event], most_events: int, most_rows: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intake, "TURN_EVENTS", most_events)
