@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tycostream.web.frames import text_frame_header
+from tycostream.web.frames import HEADERS, text_frame_header
+
+USUAL = len(HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class TextFrames:
         pieces = []
         before = b""
         for payload in payloads:
-            pieces.append(before + text_frame_header(around + len(payload)))
+            length = around + len(payload)
+            pieces.append(before + (HEADERS[length] if length < USUAL else text_frame_header(length)))
             before = payload + b"}"
         pieces.append(before)
         return pieces

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 
-_SHORT = tuple(bytes((0x81, length)) for length in range(126))
 _MEDIUM = struct.Struct("!BBH").pack
 _LONG = struct.Struct("!BBQ").pack
 
@@ -12,7 +11,11 @@ _LONG = struct.Struct("!BBQ").pack
 def text_frame_header(length: int) -> bytes:
     """The header of a text frame with a payload of so many bytes."""
     if length < 126:
-        return _SHORT[length]
+        return bytes((0x81, length))
     if length < 65536:
         return _MEDIUM(0x81, 126, length)
     return _LONG(0x81, 127, length)
+
+
+HEADERS = tuple(map(text_frame_header, range(4096)))
+"""Of the usual lengths: to look one up takes a third of the time."""
