@@ -11,7 +11,7 @@ from websockets.frames import Frame, Opcode
 
 from tycostream.web.close_codes import CloseCode, fit_reason
 from tycostream.web.envelope import TextFrames, text_frame
-from tycostream.web.frames import text_frame_header
+from tycostream.web.frames import HEADERS, text_frame_header
 from tycostream.web.json_text import MAX_NESTING, InvalidJsonError, dump, parse
 from tycostream.web.page import Page
 
@@ -52,8 +52,10 @@ def test_a_text_frame_is_what_the_library_writes(length: int) -> None:
 
 def test_results_are_wrapped_into_one_frame_each() -> None:
     frames = TextFrames(b'{"id":"1","type":"next","payload":')
-    results = [b'{"data":1}', b"{" + b" " * 200 + b"}"]
     prefix = frames.prefix
+    around = len(prefix) + 1
+    lengths = (10, 200, *(len(HEADERS) - around + beyond for beyond in (-1, 0, 1)), 70_000)
+    results = [b"{%s}" % (b" " * (length - 2)) for length in lengths]
     assert prefix.join(frames.cut(results)) == b"".join(text_frame(prefix + result + b"}") for result in results)
     assert prefix.join(frames.cut([])) == b""
 
