@@ -251,6 +251,7 @@ class RelayActor(LoopActor):
             "next": message.next,
             "timestamp": message.timestamp,
             "relation": message.relation,
+            "since": message.since,
             "resumed": message.resumed,
         }
         self._channel.say({"reading": message.follower.number, "joined": joined})

@@ -59,6 +59,7 @@ from tycostream.model import (
     Change,
     Changes,
     Event,
+    Position,
     Progress,
     ReadBy,
     Resumed,
@@ -403,7 +404,7 @@ class SourceActor(LoopActor):
         if isinstance(event, SnapshotComplete):
             return self._finish_reload(event)
         if isinstance(event, SnapshotStarted):
-            returning = self._cache.timestamp is None and self._memory.returning is not None
+            returning = self._cache.timestamp is None and self._returning() is not None
             self._reload = Reload(self.source, event.timestamp, self._memory.limits.rows if returning else 0)
             self._relation = event.relation
         elif isinstance(event, Resumed):
@@ -467,10 +468,11 @@ class SourceActor(LoopActor):
             self._tap.committed_at = None
             self._condition.announce(State.LIVE, time.time())  # with the first difference
             if self._cache.timestamp is None:
-                await first_rows.load(self._memory, reload, self._relation, event.since)
+                since = event.since if event.past is None else None
+                await first_rows.load(self._memory, reload, self._relation, since)
                 self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
-                if event.past is not None:
-                    self._memory.recall(event.past, self._relation)
+                if event.past is not None and event.since is not None:
+                    self._memory.recall(event.past, event.since, self._relation)
             else:
                 reload.finish()
                 await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
@@ -583,8 +585,11 @@ class SourceActor(LoopActor):
         anew = condition.state is State.FAILED
         self._run.start(
             self._make_driver(self.source),
-            lambda: None if anew else self._memory.position or self._memory.returning,
+            lambda: None if anew else self._memory.position or self._returning(),
         )
+
+    def _returning(self) -> Position | None:
+        return self._memory.returning(self._tap.returning())
 
     def _stop_driver(self) -> None:
         self._run.stop()

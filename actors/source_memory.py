@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from actors.source_counts import SourceCounts
@@ -174,15 +174,18 @@ class SourceMemory:
             mark_end=subscription.mark_end,
         )
 
-    @property
-    def returning(self) -> Position | None:
-        """Up to where those who wait for rows and come back with a cursor have everything: the oldest of them."""
-        cursors = [one.resume for one in self.waiting if one.resume is not None and one.resume.after is not None]
-        if not cursors:
+    def returning(self, elsewhere: Iterable[Position]) -> Position | None:
+        """Up to where those who wait for rows and come back with a cursor have everything, those in other processes
+        too: the oldest of them."""
+        found = [(one.timestamp, one) for one in elsewhere]
+        for subscription in self.waiting:
+            cursor = subscription.resume
+            if cursor is not None and cursor.after is not None:
+                found.append((cursor.upto, Position(cursor.after, cursor.history, known=False)))
+        if not found:
             return None
-        newest = max(cursors, key=attrgetter("upto"))  # others of an earlier history can't be helped
-        oldest = min(one.after for one in cursors if one.history == newest.history and one.after is not None)
-        return Position(oldest, newest.history, known=False)
+        _upto, newest = max(found, key=itemgetter(0))  # others of an earlier history can't be helped
+        return min((one for _, one in found if one.relation == newest.relation), key=attrgetter("timestamp"))
 
     def _recent_of(self, derivation: Derivation | None) -> RecentChanges:
         """The log that tells what a follower of this derivation has missed."""
@@ -294,11 +297,14 @@ class SourceMemory:
             for recent in self.every_recent():
                 recent.moved(relation if recent is self.recent else None, self.cache.timestamp)
 
-    def recall(self, past: list[Past], relation: str | None) -> None:
-        """The rows come from another process, which has told what led to them: remember that as if it had been here."""
-        assert self.cache.timestamp is not None
-        self.recent.start(relation, self.cache.timestamp)
-        self.recent.adopt(past, self.cache.timestamp)
+    def recall(self, past: list[Past], since: int, relation: str | None) -> None:
+        """The rows come from another process, which has told what led to them since then: remember that as if it had
+        been here."""
+        now = self.cache.timestamp
+        assert now is not None
+        self.recent.start(relation, min(since, now))
+        self.recent.adopt(past)
+        self.recent.settle(now)
 
     def flush_windows(self, now: float) -> Iterator[tuple[Group, Delivery]]:
         """What has been gathered in windows that have ended."""

@@ -12,7 +12,7 @@ from actors.runtime import tell
 from actors.source_memory import SourceMemory
 from actors.source_messages import Follower
 from tycostream.databases.driver import DatabaseError
-from tycostream.model import Past, Row, Source
+from tycostream.model import Past, Position, Row, Source
 from tycostream.relay.batches import Piece, encode_past, encode_pieces, encode_rows
 from tycostream.relay.channel import Kind
 from tycostream.views import Applied, Delta
@@ -49,13 +49,15 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class Joined:
     """The follower is told every batch of the stream, from number `next` on; before them the frames. `resumed`: these
-    are changes since its position; otherwise rows as of the timestamp, in the history of the relation."""
+    are changes since its position; otherwise rows as of the timestamp, in the history of the relation, and all changes
+    `since` then that led to them."""
 
     follower: Follower
     stream: int
     next: int
     timestamp: int
     relation: str
+    since: int
     resumed: bool
     frames: Iterator[tuple[Kind, bytes]]
 
@@ -143,6 +145,12 @@ class Tap:
         for follower in waiting:
             self._admit(follower)
 
+    def returning(self) -> Iterator[Position]:
+        """Up to where clients of other processes have everything, which wait there for rows."""
+        for follower in self._waiting:
+            if follower.position is not None and not follower.position.known:
+                yield follower.position
+
     def note(self, reason: str | None) -> None:
         """See `model.Waiting`."""
         self._note = reason
@@ -182,7 +190,7 @@ class Tap:
     def _missed(self, follower: Follower) -> list[Past] | None:
         """What has changed since the follower's position; None where nobody knows."""
         now, position, recent = self._memory.cache.timestamp, follower.position, self._memory.recent
-        if now is None or position is None or position.relation is None or not recent.kept:
+        if now is None or position is None or not position.known or position.relation is None or not recent.kept:
             return None
         if position.timestamp == now and position.relation == recent.history:
             return []
@@ -204,7 +212,8 @@ class Tap:
         else:
             frames = _changes(self._source, missed, now)
         history = memory.recent.history
-        told = Joined(follower, self._stream, self._next, now, history, missed is not None, frames)
+        since = memory.recent.since
+        told = Joined(follower, self._stream, self._next, now, history, since, missed is not None, frames)
         if tell(follower.relay, told):
             self.followers[follower] = None
 

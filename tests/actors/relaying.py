@@ -18,7 +18,6 @@ from actors.source import SourceActor, SourceConfig
 from actors.source_messages import Attach
 from actors.supervisor import Restart, StartChild, StopChildren
 from tests.actors.support import Listener, World, subscription, until
-from tests.views.support import SOURCE
 from tycostream.databases.driver import Ready
 from tycostream.model import Event, Position, Row, Source
 from tycostream.relay.channel import Channel
@@ -48,7 +47,7 @@ class Far(World):
     """The worker's side: its source has the rows of `near`. `messages` are what concerns no source."""
 
     def __init__(self, near: World, backlog: int) -> None:
-        super().__init__()
+        super().__init__(near.follows, near.memory.limits)
         self.near = near
         self.told: list[list[Event]] = []
         self.messages: list[dict[str, Any]] = []
@@ -56,7 +55,7 @@ class Far(World):
         self.link = Link(self._answer)
         self.relay: ActorRef[Any]
         self.channel: Channel
-        self.served: Source = SOURCE
+        self.served: Source = near.follows
         self._backlog = backlog
 
     async def start(self, **config: Any) -> None:
@@ -78,7 +77,7 @@ class Far(World):
             return Noting(RelayDriver(source, self.link), self.told)
 
         def make(supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return SourceActor.start(SOURCE, make_driver, settings, self.memory, supervisor)
+            return SourceActor.start(self.follows, make_driver, settings, self.memory, supervisor)
 
         await self.supervisor.ask(StartChild("source", "trades", make, Restart(delay=0.001)), block=False)
 

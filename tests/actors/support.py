@@ -114,7 +114,7 @@ class World:
     """A supervisor with one source, whose driver's runs are in `runs`."""
 
     def __init__(self, follows: Source = SOURCE, recent: RecentLimits | None = None) -> None:
-        self._follows = follows
+        self.follows = follows
         self.directory: dict[tuple[str, str], ActorRef[Any]] = {}
         self.board = SourceBoard()
         self.memory = SourceMemory(RowCache(follows), recent or RecentLimits())
@@ -141,7 +141,7 @@ class World:
             return ScriptedDriver(self.runs)
 
         def make(supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return SourceActor.start(self._follows, make_driver, settings, self.memory, supervisor)
+            return SourceActor.start(self.follows, make_driver, settings, self.memory, supervisor)
 
         await self.supervisor.ask(StartChild("source", "trades", make, Restart(delay=0.001)), block=False)
 

@@ -4,12 +4,14 @@ the database tells of the changes that led to the first rows."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tornado.ioloop import IOLoop
 
+from tests.actors.relaying import behind
 from tests.actors.resuming import Client, Ping, marked
 from tests.actors.support import World, until, world
 from tests.actors.test_resuming import FORGETTING, PRICE, row
@@ -90,16 +92,25 @@ async def first_life(commits: list[Commit], cut: int, messages: int) -> list[Cli
 
 
 async def second_life(
-    before: list[Client], commits: list[Commit], since: int, shown: int, limits: RecentLimits | None = None
+    before: list[Client],
+    commits: list[Commit],
+    since: int,
+    shown: int,
+    limits: RecentLimits | None = None,
+    *,
+    worker: bool = False,
 ) -> list[Client]:
     """Come back to a service whose snapshot shows the commit of number `shown`, and whose database tells of all changes
-    after the one of number `since`."""
-    async with world(TRADES, limits) as made:
+    after the one of number `since`. The clients are there, or at a worker of it."""
+    async with AsyncExitStack() as stack:
+        near = made = await stack.enter_async_context(world(TRADES, limits))
+        if worker:
+            made = await stack.enter_async_context(behind(near))
         clients = clients_of(made)
         for old, client in zip(before, clients, strict=True):
             client.rows, client.cursor = old.rows, old.cursor
             client.connect()
-        driver = await made.run(1)
+        driver = await near.run(1)
         timestamp, _changes, rows = commits[shown]
         driver.emit(SnapshotStarted(timestamp, RELATION))
         held, later = commits[since + 1 : -1], commits[-1]
@@ -151,11 +162,12 @@ def test_whoever_comes_back_after_a_restart_ends_with_the_right_rows(
     messages = data.draw(st.integers(0, 12), "messages read")
     shown = data.draw(st.integers(cut, last), "the snapshot shows")
     since = data.draw(st.integers(0, shown), "told since")
+    worker = data.draw(st.booleans(), "at a worker")
 
     async def lives() -> None:
         before = await first_life(commits, cut, messages)
         wanted = [Cursor.decode(client.cursor, "trades") for client in before if client.cursor is not None]
-        clients = await second_life(before, commits, since, shown)
+        clients = await second_life(before, commits, since, shown, worker=worker)
         for cursor, client in zip(wanted, clients, strict=True):
             assert cursor.after is not None
             resumed = client.heard[0].mark != "RESET"
@@ -164,24 +176,29 @@ def test_whoever_comes_back_after_a_restart_ends_with_the_right_rows(
     loop.run_sync(lives)
 
 
-async def test_who_comes_back_after_a_restart_is_told_what_was_missed_alone() -> None:
+@pytest.mark.parametrize("worker", [False, True])
+async def test_who_comes_back_after_a_restart_is_told_what_was_missed_alone(*, worker: bool) -> None:
     commits = happened([[(1, 70, "A")], [(2, "gone", "A")], [(4, 1, "B")], [(1, 71, "A")]])
     before = await first_life(commits, 1, 100)
-    everything = (await second_life(before, commits, 1, 1))[0]
+    everything = (await second_life(before, commits, 1, 1, worker=worker))[0]
     told = [(one.operation, one.row[:1], one.mark) for one in everything.heard]
     assert told == [
         ("DELETE", ("2",), None), ("INSERT", ("4",), None), ("UPDATE", (), "END"), ("UPDATE", ("1",), None)
     ]  # fmt: skip
 
 
-async def test_the_driver_is_asked_for_the_changes_after_the_oldest_cursor() -> None:
-    async with world(TRADES) as made:
+@pytest.mark.parametrize("worker", [False, True])
+async def test_the_driver_is_asked_for_the_changes_after_the_oldest_cursor(*, worker: bool) -> None:
+    async with AsyncExitStack() as stack:
+        near = made = await stack.enter_async_context(world(TRADES))
+        if worker:
+            made = await stack.enter_async_context(behind(near))
         for history, after in ((RELATION, 40), (RELATION, 30), ("older", 10)):
             wish = marked(follower(None, None))
             client = Client(made, wish, 10)
             client.cursor = Cursor("trades", history, after, after).encode()
             client.connect()
-        assert (await made.run(1)).resume == Position(30, RELATION, known=False)
+        assert (await near.run(1)).resume == Position(30, RELATION, known=False)
 
 
 async def test_more_changes_than_are_remembered_lead_to_a_new_beginning() -> None:

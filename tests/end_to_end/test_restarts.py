@@ -16,17 +16,17 @@ from tests.support.materialize.database import MaterializeDatabase
 from tests.support.postgres import Database
 
 
-def environ_of(database: AnyDatabase) -> dict[str, str]:
+def environ_of(database: AnyDatabase, workers: int = 0) -> dict[str, str]:
     """With a durable slot, where it has slots."""
     slot = {} if isinstance(database, MaterializeDatabase) else {"REPLICATION_SLOT": database.slot}
-    return {name: value for name, value in database.environ.items() if value} | slot
+    return {name: value for name, value in database.environ.items() if value} | slot | {"WORKERS": str(workers)}
 
 
 async def follow_and_be_cut(
-    database: AnyDatabase, folder: Path, followers: list[Follower], ending: signal.Signals
+    database: AnyDatabase, folder: Path, followers: list[Follower], ending: signal.Signals, workers: int = 0
 ) -> None:
     """Follow until a first change has come; then the process ends."""
-    async with running(folder, environ_of(database), schema=SMALL) as service:
+    async with running(folder, environ_of(database, workers), schema=SMALL) as service:
         await service.get("/ready")
         async with connected(service.port) as client:
             for number, follower in enumerate(followers):
@@ -40,8 +40,10 @@ async def follow_and_be_cut(
         await service.ended()
 
 
-async def come_back(database: AnyDatabase, folder: Path, followers: list[Follower], *more: str) -> None:
-    async with running(folder, environ_of(database), schema=SMALL) as service:
+async def come_back(
+    database: AnyDatabase, folder: Path, followers: list[Follower], *more: str, workers: int = 0
+) -> None:
+    async with running(folder, environ_of(database, workers), schema=SMALL) as service:
         await service.get("/ready")
         async with connected(service.port) as client:
             for number, follower in enumerate(followers):
@@ -62,14 +64,16 @@ MISSED = (
 )
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-async def test_cursors_outlive_the_process(database: AnyDatabase, tmp_path: Path, ending: signal.Signals) -> None:
+@pytest.mark.parametrize(("ending", "workers"), [(signal.SIGTERM, 0), (signal.SIGKILL, 0), (signal.SIGTERM, 2)])
+async def test_cursors_outlive_the_process(
+    database: AnyDatabase, tmp_path: Path, ending: signal.Signals, workers: int
+) -> None:
     database.execute(TRADES)
     followers = [trades(), Follower("trades", "id", "id price", {"price": {"_gte": 4}}, "price >= 4")]
-    await follow_and_be_cut(database, tmp_path, followers, ending)
+    await follow_and_be_cut(database, tmp_path, followers, ending, workers)
     for write in MISSED:
         await database.run(write)
-    await come_back(database, tmp_path, followers, "INSERT INTO trades VALUES (5, 'E', 5)")
+    await come_back(database, tmp_path, followers, "INSERT INTO trades VALUES (5, 'E', 5)", workers=workers)
     assert all(follower.marks_heard == [None] * len(follower.heard) for follower in followers), "no snapshot"
     told = [(one["operation"], one["data"]["id"]) for one in followers[0].heard]
     # PostgreSQL tells which rows have changed, Materialize also what they were before

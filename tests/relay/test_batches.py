@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.views.support import SOURCE
-from tycostream.model import UNCHANGED, Change, Column, ColumnType, PartialRow, Past, Relation, Row, Source
+from tycostream.model import UNCHANGED, Change, Column, ColumnType, PartialRow, Past, Relation, Row, Source, Unseen
 from tycostream.relay.batches import (
     BadBatchError,
     Piece,
@@ -65,15 +65,21 @@ def test_any_rows_come_back(some: list[Row]) -> None:
     assert all(type(row) is tuple for row in found)
 
 
-@given(st.lists(st.lists(changes(SOURCE), min_size=1, max_size=5), max_size=5))
-def test_any_past_comes_back(history: list[list[Change]]) -> None:
+@given(st.lists(st.lists(changes(SOURCE), min_size=1, max_size=5), max_size=5), st.sets(st.integers(0, 4)))
+def test_any_past_comes_back(history: list[list[Change]], unseen: set[int]) -> None:
     cache = RowCache(SOURCE)
     past = []
     for timestamp, some in enumerate(history, 1):
         deltas: list[Delta] = []
         cache.apply(some, deltas)
+        for place in unseen & set(range(len(deltas))):
+            key, _old, new, _mask = deltas[place]
+            deltas[place] = key, Unseen(SOURCE.row_of(key)), new, 0
         past.append(Past(timestamp - 1, timestamp, deltas))
-    assert decode_past(SOURCE, encode_past(SOURCE, past)) == past
+    found = decode_past(SOURCE, encode_past(SOURCE, past))
+    assert found == past
+    kinds = [[type(delta[1]) for delta in one.deltas] for one in past]
+    assert [[type(delta[1]) for delta in one.deltas] for one in found] == kinds
 
 
 def test_columns_beyond_64_come_back_as_changed() -> None:

@@ -15,6 +15,7 @@ from tycostream.model.changes import (
     SnapshotComplete,
     SnapshotRows,
     SnapshotStarted,
+    Unseen,
     Waiting,
 )
 from tycostream.model.columns import Column, ColumnType, EnumType
@@ -43,5 +44,6 @@ __all__ = [
     "SnapshotRows",
     "SnapshotStarted",
     "Source",
+    "Unseen",
     "Waiting",
 ]

@@ -67,10 +67,17 @@ class SnapshotRows:
     rows: list[Row]
 
 
+class Unseen(tuple[str | None, ...]):
+    """Stands for the old row of a change that came before the first snapshot: whether there was one, and what it held
+    besides its key, is not known."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Changes of one timestamp, all or a part of them, that led to the rows of a snapshot: key, row before and after
-    (None: absent), and the changed columns as a bitmask. `since` is the timestamp before them."""
+    """Changes of one timestamp, all or a part of them, that led to the rows of a snapshot: key, row before (or that it
+    is Unseen) and after (None: absent), and the changed columns as a bitmask. `since` is the timestamp before them."""
 
     since: int
     timestamp: int
@@ -80,8 +87,8 @@ class Past:
 @dataclass(frozen=True, slots=True)
 class SnapshotComplete:
     """Every row of the snapshot has been reported. `since`: and so has every change after this time, whether before the
-    snapshot's own time or later, so that those who were there before can be told what they missed. `past` is what is
-    known of the changes before it, the oldest first; None where nobody who reports it remembers any."""
+    snapshot's own time or later, so that those who were there before can be told what they missed. Those changes are
+    reported as they came; or, by another process that remembers them, they are the `past`, the oldest first."""
 
     since: int | None = None
     past: list[Past] | None = None

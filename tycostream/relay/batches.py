@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from tycostream.model import Change, Past, Row, Source
+from tycostream.model import Change, Past, Row, Source, Unseen
 
 _AS_THEY_ARE = orjson.OPT_PASSTHROUGH_DATACLASS
 """So that a PartialRow is refused."""
@@ -98,12 +98,13 @@ def encode_past(source: Source, past: Iterable[Past]) -> bytes:
 def _past_written(source: Source, past: Past) -> tuple[object, ...]:
     nothing = source.row_of
     deltas = past.deltas
-    old = [nothing(key) if old is None else old for key, old, _new, _mask in deltas]
+    old = [nothing(key) if old is None or isinstance(old, Unseen) else old for key, old, _new, _mask in deltas]
     new = [nothing(key) if new is None else new for key, _old, new, _mask in deltas]
     came = [index for index, delta in enumerate(deltas) if delta[1] is None]
+    unseen = [index for index, delta in enumerate(deltas) if isinstance(delta[1], Unseen)]
     went = [index for index, delta in enumerate(deltas) if delta[2] is None]
     masks = [format(mask, "x") for _key, _old, _new, mask in deltas]
-    return past.since, past.timestamp, old, new, came, went, masks
+    return past.since, past.timestamp, old, new, (came, unseen, went), masks
 
 
 def decode_past(source: Source, payload: bytes) -> list[Past]:
@@ -120,15 +121,17 @@ def _past_read(
     timestamp: int,
     old: list[list[str | None]],
     new: list[list[str | None]],
-    came: list[int],
-    went: list[int],
+    places: tuple[list[int], list[int], list[int]],
     masks: list[str],
 ) -> Past:
     before: list[Row | None] = list(_rows(source, old))
     after: list[Row | None] = list(_rows(source, new))
     keys = [source.key_of(row) for row in after if row is not None]
+    came, unseen, went = places
     for index in came:
         before[index] = None
+    for index in unseen:
+        before[index] = Unseen(old[index])
     for index in went:
         after[index] = None
     changed = [int(mask, 16) for mask in masks]

@@ -76,6 +76,7 @@ class Reading:
         self._next = 0
         self._open: list[Change] = []
         self._past: list[Past] = []
+        self._since = 0
 
     async def run(self, ready: Ready) -> None:
         """Until it fails. Raises DatabaseError."""
@@ -100,6 +101,7 @@ class Reading:
         """The other process has rows: they follow, or what was missed since the position that was given."""
         self._next = message["next"]
         self._open = []
+        self._since = message["since"]
         if message["resumed"]:
             self._emit(Resumed())
         else:
@@ -108,7 +110,7 @@ class Reading:
     def completed(self) -> None:
         """All rows have come, and what led to them."""
         past, self._past = self._past, []
-        self._emit(SnapshotComplete(past=past))
+        self._emit(SnapshotComplete(self._since, past))
 
     def noted(self, reason: str | None) -> None:
         """The other process's driver can't go on yet, or goes on in a lesser way; None when that is over."""

@@ -60,7 +60,7 @@ class Link:
         number = next(self._numbers)
         self._readings[number] = reading
         source = reading.source
-        position = None if resume is None or not resume.known else (resume.timestamp, resume.relation)
+        position = None if resume is None else (resume.timestamp, resume.relation, resume.known)
         heard = self._failures.get(source.name, 0)
         wish = {"source": source.name, "shape": shape_of(source), "position": position, "heard": heard}
         self.say({"follow": number, **wish})

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tycostream.model import Key, Past, Row, Source
+from tycostream.model import Key, Past, Row, Source, Unseen
 from tycostream.views.cache import Delta
 from tycostream.views.cursor import Cursor, Moment
 from tycostream.views.delivery import ViewChange
@@ -22,13 +22,6 @@ _DELTA_BYTES = 120
 _ROW_BYTES = 40
 _VALUE_BYTES = 57
 """About what CPython 3.12 takes for a delta, and for a row and each of its values beyond the text's characters."""
-
-
-class Unseen(tuple[str | None, ...]):
-    """Stands for the old row of a change that came before the first snapshot: whether there was one, and what it held
-    besides its key, is not known."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,20 +175,23 @@ class RecentChanges:
         found.reverse()
         return found
 
+    @property
+    def since(self) -> int:
+        """All later changes are remembered."""
+        return self._floor
+
     def past(self) -> list[Past]:
         """All that is remembered, the oldest first."""
         return [Past(batch.since, batch.timestamp, batch.deltas) for batch in self._batches]
 
-    def adopt(self, past: list[Past], now: int) -> None:
-        """Remember what another log of the same history does, up to `now`. This one has just been started."""
+    def adopt(self, past: list[Past]) -> None:
+        """Remember what another log of the same history does. This one has just been started, from where that one
+        begins; what comes next is `settle`."""
         for one in past:
             size = self._size(one.deltas)
             self._batches.append(Batch(one.since, one.timestamp, one.deltas, size, self._clock()))
             self._rows += len(one.deltas)
             self._bytes += size
-        if past:
-            self._floor = min(past[0].since, now)
-        self._trim()
 
     def details(self) -> dict[str, Any]:
         """For the debug page."""

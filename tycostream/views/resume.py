@@ -10,10 +10,10 @@ from itertools import islice
 from operator import ne
 
 from tycostream.filters import Filter
-from tycostream.model import Key, Operation, Row
+from tycostream.model import Key, Operation, Row, Unseen
 from tycostream.views.cursor import Cursor, Moment, SnapshotMark
 from tycostream.views.delivery import ViewChange
-from tycostream.views.recent import Batch, Unseen
+from tycostream.views.recent import Batch
 from tycostream.views.snapshot import Beginning
 
 _DELTAS_A_STEP = 8
