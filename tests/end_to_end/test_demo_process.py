@@ -79,7 +79,7 @@ async def running(folder: Path, *arguments: str, port: int | None = None) -> Asy
         if process.returncode is None:
             process.kill()
         await process.wait()
-        async with asyncio.timeout(5):  # a server's last process ends a moment after pg_ctl has seen it stop
+        async with asyncio.timeout(30):  # a server that was told to stop still writes a checkpoint
             while left(folder):
                 await asyncio.sleep(0.02)
 
