@@ -61,13 +61,21 @@ def test_what_is_between_intervals_is_in_a_gap_once_that_is_drawn() -> None:
     assert pieces == 5
     assert all(found.has(number + 0.7) for number in range(4999))
     assert not any(found.has(number + 0.05) for number in range(5000))
-    assert found.has(-0.5)
+    assert not found.has(-0.5), "beyond the map"
+    assert not found.has(6000.5)
     assert found.cover(7.3, 9.2)
     assert not found.has(7.7)
     assert not found.has(8.7)
     assert found.has(9.7)
-    assert not found.cover(6000.0, 6001.0), "there is no room for it"
-    assert not found.cover(-1.0, 2.0)
+    assert found.has(2.7)
+    assert found.cover(-math.inf, 3.0)
+    assert not found.has(2.7)
+    assert found.has(3.7)
+    assert found.has(4990.7)
+    assert found.cover(4990.2, 6001.0)
+    assert not found.has(4990.7)
+    assert found.cover(7000.0, 8000.0), "where nothing is known anyway"
+    assert found.has(4980.7)
 
 
 @pytest.mark.parametrize("value", [NAN, math.inf, Decimal("7.7"), "7.7", 10**400])

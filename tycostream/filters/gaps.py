@@ -33,10 +33,10 @@ class Gaps:
         self._drawn = 0
 
     def has(self, value: Any) -> bool:
-        """Whether a value lies within no interval; False where that is not known."""
+        """Whether a value lies within no interval; False where that is not known, as beyond the map."""
         try:
             place = (value - self._base) * self._scale
-            return place < 0 or not self._marks[int(place)]
+            return place >= 0 and not self._marks[int(place)]
         except (TypeError, ValueError, OverflowError, IndexError):  # it is no number, or beyond the map, or infinite
             return False
 
@@ -45,14 +45,15 @@ class Gaps:
         return int((value - self._base) * self._scale)
 
     def cover(self, low: Any, high: Any) -> bool:
-        """There is one more interval. Returns whether the map has room for it."""
+        """There is one more interval. Returns whether the map is still true."""
+        most = len(self._marks) - 1
         try:
-            first, last = self._square(low), self._square(high)
+            begin, end = (low - self._base) * self._scale, (high - self._base) * self._scale
+            if end >= 0 and begin < most + 1:
+                first, last = int(max(begin, 0)), int(min(end, most))
+                self._marks[first : last + 1] = b"\1" * (last + 1 - first)
         except (TypeError, ValueError, OverflowError):
             return False
-        if low < self._base or last >= len(self._marks):
-            return False
-        self._marks[first : last + 1] = b"\1" * (last + 1 - first)
         return True
 
     def draw(self, lows: Sequence[Any], highs: Sequence[Any]) -> bool:
