@@ -173,7 +173,7 @@ class FeedActor(LoopActor):
         if self._opening is not None:
             self._opening.cancel()
         if self._stream is not None:
-            self._left = Left(self._stream.lsn, self._stream.pid)
+            self._left = self._stream.left()
             self._counts.transactions += self._stream.transactions
             self.spawn(_close(self._stream, self._reading))
         self._stream = self._reading = self._opening = None

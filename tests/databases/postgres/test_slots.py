@@ -321,13 +321,37 @@ async def test_a_stream_that_was_lost_does_not_keep_what_came_through_it(postgre
             await one.until(lambda: one.snapshots)
             await postgres.run("UPDATE one SET v = 'kept'")
             await until_same(one, postgres)
-            assert _kept_changes() > 0
+            assert kept_changes() > 0
             async with lost(postgres, slot, one), asyncio.timeout(20):
-                while _kept_changes():
+                while kept_changes():
                     await asyncio.sleep(0.01)
     finally:
         gc.enable()
 
 
-def _kept_changes() -> int:
+async def test_nothing_is_kept_once_everybody_is_back(postgres: Database, slot: str) -> None:
+    async with feed_of(postgres, slot=slot) as feed:
+        async with following(postgres, ONE, feed) as one, following(postgres, ONE, feed) as other:
+            await one.until(lambda: one.snapshots)
+            await other.until(lambda: other.snapshots)
+            await postgres.run(KILL.format(slot))
+            for replica in (one, other):
+                with pytest.raises(DatabaseError):
+                    await replica.until(lambda: False)
+        async with following(postgres, ONE, feed, one):
+            await postgres.run("UPDATE one SET v = 'missed by the other'")
+            await until_same(one, postgres)
+            assert kept_changes() > 0
+            mark = len(other.events)
+            async with following(postgres, ONE, feed, other):
+                await until_same(other, postgres)
+                assert events_since(other, mark) == ["Resumed", "Changes"]
+                assert kept_changes() == 0
+                await postgres.run("UPDATE one SET v = 'seen by both'")
+                await until_same(one, postgres)
+                await until_same(other, postgres)
+                assert kept_changes() == 0
+
+
+def kept_changes() -> int:
     return sum(len(one.transactions) for one in gc.get_objects() if isinstance(one, kept.Kept))

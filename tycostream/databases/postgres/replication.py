@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -83,10 +83,11 @@ class DurableOptions:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Where a stream was when it was lost, and the server process that served it."""
+    """Where a stream was when it was lost, the server process that served it, and how many followed which tables."""
 
     lsn: int
     pid: int
+    followers: Mapping[int, int] = field(default_factory=dict)
 
 
 class ReplicationStream:
@@ -119,6 +120,8 @@ class ReplicationStream:
         self._memberships: dict[int, tuple[Table, str]] = {}
         """Of a durable slot's publication."""
         self._kept: dict[int, Kept] = {}
+        self._awaited = {} if left is None else dict(left.followers)
+        """How many of a table's followers are not back yet."""
         self._followers: dict[int, dict[Follower, None]] = {}
         self._relations: dict[int, WireRelation] = {}
         self._transaction: dict[Follower, list[tuple[WireRelation, RowMessage]]] = {}
@@ -189,6 +192,8 @@ class ReplicationStream:
             for table in follower.tables:
                 self._followers.setdefault(table.oid, {})[follower] = None
             self._tell_past(follower, types)
+            for table in follower.tables:
+                self._is_back(table.oid)
 
     def _tell_past(self, follower: Follower, types: dict[str, int] | None) -> None:
         """Nothing comes between what was kept and what follows. Rows that were written anew with other types are not in
@@ -207,6 +212,19 @@ class ReplicationStream:
             if kept in self._transaction:  # one of which the end has not been read
                 self._transaction[follower] = list(self._transaction[kept])
         follower.on_progress(self._told)
+
+    def _is_back(self, oid: int) -> None:
+        """One of a table's followers has been told its past. Of a stream before this one it is known how many there
+        were; of a process before this one it is not."""
+        awaited = self._awaited.get(oid, 0)
+        self._awaited[oid] = awaited - 1
+        if awaited == 1 and (kept := self._kept.pop(oid, None)) is not None:
+            self._followers[oid].pop(kept)
+            self._transaction.pop(kept, None)
+
+    def left(self) -> Left:
+        """What the next stream has to know, should this one be lost."""
+        return Left(self.lsn, self.pid, {oid: len(followers) for oid, followers in self._published.items()})
 
     async def unfollow(self, follower: Follower) -> None:
         """The follower hears nothing more; tables that nobody follows are published no longer, those of a durable slot
