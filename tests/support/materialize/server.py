@@ -56,8 +56,8 @@ class Simulator(World):
             self._server.close()
         if self._reserved is not None:
             self._reserved.close()
-        for _turn in range(3):  # what has been accepted becomes a connection
-            await asyncio.sleep(0)
+        while any("_accept_connection" in repr(task.get_coro()) for task in asyncio.all_tasks()):
+            await asyncio.sleep(0)  # what has been accepted becomes a connection
         tasks = [connection.task for connection in self._connections if connection.task is not None]
         for connection in list(self._connections):
             connection.transport.abort()
