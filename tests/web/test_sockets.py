@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -12,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.web.support import PROTOCOL, WAIT, raw, serving
 from tycostream.web.application import WebConfig
 from tycostream.web.envelope import text_frame
-from tycostream.web.websocket import LINGER_SECONDS
+from tycostream.web.websocket import LINGER_SECONDS, STALLED_PINGS, PatientProtocol
 
 
 async def test_texts_go_both_ways() -> None:
@@ -242,6 +243,51 @@ async def test_a_slow_client_that_takes_what_it_is_sent_is_not_dropped() -> None
             frames.append(await client.frame())
             await asyncio.sleep(0.02)
         assert all(frame.opcode != 8 for frame in frames)
+
+
+@pytest.fixture
+def given_up(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Why the server has closed connections."""
+    reasons: list[str | None] = []
+    close = PatientProtocol.close
+
+    def note(self: PatientProtocol, code: int | None = None, reason: str | None = None) -> None:
+        reasons.append(reason)
+        close(self, code, reason)
+
+    monkeypatch.setattr(PatientProtocol, "close", note)
+    return reasons
+
+
+async def test_a_client_that_takes_little_of_a_large_message_is_not_dropped(given_up: list[str | None]) -> None:
+    async with serving(WebConfig(ping=0.05)) as server, raw(server.port) as client:
+        inbox = await server.inbox()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        inbox.transport.send(text_frame(b"x" * 50_000_000))
+        loop = asyncio.get_running_loop()
+        with client.writer.get_extra_info("socket").dup() as taken:
+            taken.setblocking(False)
+            end = loop.time() + 3 * STALLED_PINGS * 0.05
+            while loop.time() < end:
+                assert await loop.sock_recv(taken, 100_000)
+                await asyncio.sleep(0.01)
+            assert inbox.transport.pending
+            assert not given_up
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="this system does not tell what was acknowledged")
+async def test_a_client_that_takes_nothing_of_what_waits_is_dropped_after_a_while(given_up: list[str | None]) -> None:
+    async with serving(WebConfig(ping=0.05)) as server, raw(server.port) as client:
+        inbox = await server.inbox()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        loop = asyncio.get_running_loop()
+        inbox.transport.send(text_frame(b"x" * 50_000_000))
+        began = loop.time()
+        async with asyncio.timeout(WAIT):
+            while not given_up:
+                await asyncio.sleep(0.01)
+        assert given_up == ["ping timed out"]
+        assert loop.time() - began > STALLED_PINGS * 0.05
 
 
 async def test_a_client_that_is_cut_off_is_told_as_closed() -> None:

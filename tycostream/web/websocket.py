@@ -14,10 +14,16 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketProtocol13
 
 from tycostream.web.close_codes import CloseCode
+from tycostream.web.tcp import sent
 
 log = logging.getLogger("tycostream.web")
 
 LINGER_SECONDS = 5.0
+
+STALLED_PINGS = 10
+"""So many pings may stay without an answer while bytes wait for the client and it takes none of them. The window of one
+that reads a kilobyte a second opens once a minute."""
+
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _OPCODES = frozenset({_TEXT, _BINARY, _CLOSE, _PING, _PONG})
 _CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)})
@@ -27,7 +33,7 @@ _CODES = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 500
 class PatientProtocol(WebSocketProtocol13):
     """Differs from Tornado's in five ways.
 
-    - A client that takes what had waited for it is alive, though its pong stands behind all that.
+    - A client that takes something of what waits for it is alive, though its pong stands behind all that.
     - A text frame that is not UTF-8 is handed on as bytes; Tornado drops the connection without a close frame.
     - A frame that RFC 6455 forbids is answered with a close frame of code 1002. Tornado takes frames that are not
       masked (section 5.1) and echoes any code of a close frame; where it refuses a frame, it drops the connection.
@@ -53,6 +59,25 @@ class PatientProtocol(WebSocketProtocol13):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.written = None  # the transport knows this protocol too: a ring would wait for the garbage collector
+
+    async def periodic_ping(self) -> None:
+        """See `WebSocketProtocol13.periodic_ping`, and the first of the differences."""
+        patience = STALLED_PINGS
+        await asyncio.sleep(self.ping_interval)
+        while True:
+            self._received_pong = False
+            before = None if self.stream.closed() else sent(self.stream.socket)
+            self.write_ping(b"")
+            await asyncio.sleep(self.ping_timeout)
+            now = None if self.stream.closed() else sent(self.stream.socket)
+            took = before and before.waits and now and now.acknowledged > before.acknowledged
+            if self._received_pong or took:
+                patience = STALLED_PINGS
+            elif now and now.waits and patience:
+                patience -= 1
+            else:
+                self.close(reason="ping timed out")
+                return
 
     def progressed(self) -> None:
         """The client takes what it is sent."""
