@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -39,19 +40,20 @@ async def test_a_connection_that_is_cut_at_any_byte_loses_nothing(
         await write(s, 0)
         wishes = [await follow(client, source) for source in ("accounts", "clock", "totals")]
         await settle(client, s.database, *wishes)
-        for number in range(1, rounds(6, 300)):
+        numbers = count(1)
+        for _round in range(1, rounds(6, 300)):
             cuts = s.to_database.cuts
             reset = dice.random() < 0.5
             first, second = (int(10 ** dice.uniform(0, 3.7)) for _ in range(2))
             s.to_database.cut_after(first, way, reset=reset)
             s.to_database.cut_after(second, way, reset=reset, new=True)
-            await write(s, number)
+            await write(s, next(numbers))
             while s.to_database.cuts == cuts:
                 if way is Way.TO_SERVER:
                     # What follows hardly speaks: those that come are cut, while they say what they want
                     s.to_database.cut_after(int(10 ** dice.uniform(0, 3)), way, reset=reset, new=True)
                     s.to_database.cut()
-                await write(s, number + 1000)
+                await write(s, next(numbers))
             s.to_database.restore()
             await settle(client, s.database, *wishes)
         assert all(s.state_of(wish.source)[0] in ("LIVE", "STALE") for wish in wishes)
