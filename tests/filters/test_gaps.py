@@ -78,6 +78,20 @@ def test_what_is_between_intervals_is_in_a_gap_once_that_is_drawn() -> None:
     assert found.has(4980.7)
 
 
+def test_what_comes_to_lie_beyond_the_map_while_it_is_drawn_does_no_harm() -> None:
+    lows, highs = [10.0 * number for number in range(50)], [10.0 * number + 1 for number in range(50)]
+    found = Gaps(lows, highs)
+    more = [(-1e300, -1e299), (-5.0, -4.0), (1e12, 1e13), (1e300, math.inf), (math.inf, math.inf)]
+    for low, high in more:
+        assert found.cover(low, high)
+    every = [*zip(lows, highs, strict=True), *more]
+    while found.draw(*bounds_of(every)):
+        pass
+    assert all(found.has(10.0 * number + 5) for number in range(49))
+    assert not any(found.has(10.0 * number + 0.5) for number in range(50))
+    assert not any(found.has(value) for value in (-1e299, -4.5, 5e12, 1e308, math.inf))
+
+
 @pytest.mark.parametrize("value", [NAN, math.inf, Decimal("7.7"), "7.7", 10**400])
 def test_of_what_is_no_usual_number_nothing_is_known(value: Any) -> None:
     lows, highs = [0, 10, 20], [1, 11, 21]

@@ -28,8 +28,9 @@ class Gaps:
     def __init__(self, lows: Sequence[Any], highs: Sequence[Any]) -> None:
         """Raises TypeError, ValueError or ArithmeticError where there can be no map of them."""
         self._base = lows[0]
-        self._scale: float = SQUARES * len(lows) / (highs[-1] - lows[0])
-        self._marks = bytearray(b"\1") * (self._square(highs[-1]) + 1)
+        width = highs[-1] - lows[0]
+        self._scale: float = SQUARES * len(lows) / width
+        self._marks = bytearray(b"\1") * (int(width * self._scale) + 1)
         self._drawn = 0
 
     def has(self, value: Any) -> bool:
@@ -41,19 +42,20 @@ class Gaps:
             return False
 
     def _square(self, value: Any) -> int:
-        """Rises with the value, whatever the rounding."""
-        return int((value - self._base) * self._scale)
+        """Rises with the value, whatever the rounding; -1 before the map, and its length behind it."""
+        place = (value - self._base) * self._scale
+        return int(min(place, len(self._marks))) if place >= 0 else -1
 
     def cover(self, low: Any, high: Any) -> bool:
         """There is one more interval. Returns whether the map is still true."""
-        most = len(self._marks) - 1
         try:
-            begin, end = (low - self._base) * self._scale, (high - self._base) * self._scale
-            if end >= 0 and begin < most + 1:
-                first, last = int(max(begin, 0)), int(min(end, most))
-                self._marks[first : last + 1] = b"\1" * (last + 1 - first)
+            first, last = max(0, self._square(low)), self._square(high)
         except (TypeError, ValueError, OverflowError):
             return False
+        marks = self._marks
+        last = min(last, len(marks) - 1)
+        if first <= last:
+            marks[first : last + 1] = b"\1" * (last + 1 - first)
         return True
 
     def draw(self, lows: Sequence[Any], highs: Sequence[Any]) -> bool:
