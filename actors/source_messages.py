@@ -31,7 +31,7 @@ def interrupted(name: str) -> str:
 @dataclass(eq=False, slots=True)
 class Follower:
     """One who follows from another process, through a relay. `number` is its own, `position` up to where it has
-    everything, `heard` the last failure that it knows of."""
+    everything, or its clients that come back (see `Position.known`), `heard` the last failure that it knows of."""
 
     relay: ActorRef[Any]
     number: int

@@ -17,7 +17,7 @@ from pykka import ActorRef
 
 from actors.runtime import LoopActor, handles, tell
 from actors.source_messages import CrossingsWait, StartWatch
-from actors.trigger_memory import TriggerCounts, TriggerMemory, utc_now
+from actors.trigger_memory import TriggerMemory, utc_now
 from tycostream.triggers import EventType, Outcome, WebhookEvent
 from tycostream.triggers.status import Outlet
 from tycostream.triggers.watches import Crossing, Happening
@@ -106,13 +106,9 @@ def hand_on(memory: TriggerMemory, outlet: Outlet) -> bool:
     """Hand some of the crossings that wait to the courier. Returns whether more wait."""
     crossings = memory.watch.crossings
     now = asyncio.get_running_loop().time()
-    before = TriggerCounts(memory.fired, memory.cleared, memory.suppressed)
-    try:
-        for _ in range(min(CROSSINGS_AT_A_TIME, len(crossings))):
-            _hand(memory, outlet, crossings[0], now)
-            crossings.popleft()
-    finally:
-        memory.add_up(before)
+    for _ in range(min(CROSSINGS_AT_A_TIME, len(crossings))):
+        _hand(memory, outlet, crossings[0], now)
+        crossings.popleft()
     return bool(crossings)
 
 

@@ -80,21 +80,15 @@ class TriggerMemory:
         else:
             self.watch.carried = before.carried
 
-    def add_up(self, before: TriggerCounts) -> None:
-        """Add what has been counted since then to the totals."""
-        totals = self.totals
-        totals.fired += self.fired - before.fired
-        totals.cleared += self.cleared - before.cleared
-        totals.suppressed += self.suppressed - before.suppressed
-
     def count(self, crossing: Crossing, moment: datetime, *, told: bool) -> None:
         """A crossing has been handed on, or kept."""
-        if crossing.happening is Happening.FIRE:
-            self.fired += 1
+        fires = crossing.happening is Happening.FIRE
+        for counted in (self, self.totals):
+            counted.fired += fires
+            counted.cleared += not fires
+            counted.suppressed += not told
+        if fires:
             self.last_fired_at = moment
-        else:
-            self.cleared += 1
-        self.suppressed += not told
 
     def status(self, outlet: Outlet, fired_keys: Collection[Key] | None = None) -> TriggerStatus:
         """How it stands. `fired_keys` are those of this moment where it is about to forget them."""

@@ -112,7 +112,7 @@ class Intervals(Generic[T]):
         self._root: _Node[T] | None = None
         self._last: list[_Node[T]] = []  # what was found last
         self._gaps: Gaps | None = None
-        self._drawing = False
+        self._drawing = False  # the map is not whole, or another one is due
         self._changed = 0  # since the map was begun
 
     def __bool__(self) -> bool:
@@ -130,22 +130,28 @@ class Intervals(Generic[T]):
             node.filed = filed
             return
         low, high = bounds
-        self._last = []
-        self._changed += 1
         if self._gaps is not None and not self._gaps.cover(low, high):
             self._gaps = None
         insort(self._lows, low)
         insort(self._highs, high)
         self._root = _insert(self._root, _Node(low, high, filed))
+        self._has_changed()
 
     def drop(self, bounds: tuple[Any, Any]) -> None:
         """File nothing there any more."""
         low, high = bounds
-        self._last = []
-        self._changed += 1
         del self._lows[bisect_left(self._lows, low)]
         del self._highs[bisect_left(self._highs, high)]
         self._root = _remove(self._root, low, high)
+        self._has_changed()
+
+    def _has_changed(self) -> None:
+        self._last = []
+        self._changed += 1
+        self._drawing = self._drawing or self._map_is_due()
+
+    def _map_is_due(self) -> bool:
+        return bool(self._lows) and self._changed > max(MANY, len(self._lows) // 2)
 
     def holding(self, value: Any) -> Sequence[T]:
         """What is filed under bounds that a value is within."""
@@ -156,7 +162,7 @@ class Intervals(Generic[T]):
         goes_on = self._goes_on
         # What has ended had begun: so many have ended if, of all ends in order, that many have
         if not count or not goes_on(value, self._highs[count - 1]):
-            if self._drawing or self._changed > MANY:
+            if self._drawing:
                 self._draw()
             return ()
         count -= self._ended(self._highs, value)
@@ -170,7 +176,7 @@ class Intervals(Generic[T]):
 
     def _draw(self) -> None:
         """Begin a map, or a new one where much has changed, or draw some more of it."""
-        if self._lows and self._changed > max(MANY, len(self._lows) // 2):
+        if self._map_is_due():
             self._changed = 0
             try:
                 self._gaps = Gaps(self._lows, self._highs)

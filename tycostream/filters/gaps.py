@@ -14,7 +14,7 @@ SQUARES = 4
 """For each interval."""
 
 PIECE = 1000
-"""Gaps that are drawn at a time: some 0.3 ms."""
+"""Gaps that are drawn at a time: some 0.8 ms."""
 
 
 class Gaps:
@@ -36,7 +36,7 @@ class Gaps:
     def has(self, value: Any) -> bool:
         """Whether a value lies within no interval; False where that is not known, as beyond the map."""
         try:
-            place = (value - self._base) * self._scale
+            place = (value - self._base) * self._scale  # as in `_square`, without the cost of a call
             return place >= 0 and not self._marks[int(place)]
         except (TypeError, ValueError, OverflowError, IndexError):  # it is no number, or beyond the map, or infinite
             return False

@@ -1,8 +1,8 @@
 """Validation by graphql-core's rules, which leaves nothing for the garbage collector.
 
 `graphql.validate` does the same, but each of its thirty visitors knows its own methods by the kind of node: rings of
-1,300 objects for a short document. Clients that each bring a document of their own would have the collector stop the
-loop ten milliseconds for every eighty of them.
+1,000 objects for a short document. Where clients each bring a document of their own, the collector would stop the loop
+for 3 ms for every twenty of them; so it takes 0.1 ms.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class PatientProtocol(WebSocketProtocol13):
                 return
 
     def progressed(self) -> None:
-        """The client takes what it is sent."""
+        """The client takes what it is sent: all that is known where the system does not tell what was acknowledged."""
         self._received_pong = True
 
     def _write_frame(self, *args: Any, **kwargs: Any) -> asyncio.Future[None]:
