@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.actors.support import World, until
 from tests.views.support import Lines
 from tycostream.model import Key, Operation, Row
 from tycostream.views import Cursor, Moment, Outbox, Outlet, Subscription
-from tycostream.views.delivery import in_order
+from tycostream.views.delivery import ViewChange, in_order
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,10 @@ class Marking:
 
     interest: int = -1
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
+        return [self._written(*change) for change in changes]
+
+    def _written(self, operation: Operation, _key: Key, row: Row, changed: int, timestamp: int) -> bytes:
         assert isinstance(timestamp, Moment), "a message without a place"
         mark = timestamp.mark.value if timestamp.mark else None
         return json.dumps([operation.value, row, changed, timestamp, timestamp.cursor, mark]).encode()

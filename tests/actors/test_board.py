@@ -8,6 +8,7 @@ import time
 from actors.board import BoardDriver, SourceBoard
 from actors.source_messages import SourceStateChanged, State
 from tests.actors.support import until
+from tests.support.rendering import rendered
 from tycostream.graphql.rendering import Field
 from tycostream.graphql.status import StatusSelection
 from tycostream.model import Changes, Event, Operation, SnapshotRows
@@ -69,11 +70,11 @@ async def test_the_driver_reports_the_board_and_then_each_change_until_it_is_sto
 def test_a_standing_is_written_as_selected_and_a_source_that_is_gone_is_told() -> None:
     selection = StatusSelection("s", (Field("of", "source"), Field("t", "__typename"), Field("lag_ms", "lag_ms")))
     row = ("trades", "LIVE", "then", None, "12.5")
-    result = selection.render(Operation.UPDATE, row, 0, 1)
+    result = rendered(selection, Operation.UPDATE, row, 0, 1)
     assert result == b'{"data":{"s":{"of":"trades","t":"SourceStatus","lag_ms":12.5}}}'
     assert selection.interest == 1 << STATUS.positions["source"] | 1 << STATUS.positions["state"]
     everything = StatusSelection("s", tuple(Field(name, name) for name in STATUS.positions))
-    assert everything.render(Operation.DELETE, row, 0, 1) == (
+    assert rendered(everything, Operation.DELETE, row, 0, 1) == (
         b'{"data":{"s":{"source":"trades","state":"IDLE","since":"then",'
         b'"reason":"the schema file names it no more","lag_ms":null}}}'
     )

@@ -4,7 +4,7 @@ crash."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -20,9 +20,10 @@ from tests.actors.support import Listener, World, until, world
 from tests.views.calculated import TRADES, Levels, Model, derivation, follower
 from tests.views.support import Client, Everything
 from tycostream.filters import parse_filter
-from tycostream.model import Key, Operation, Row
+from tycostream.model import Key, Row
 from tycostream.triggers.watches import Happening, Watch
 from tycostream.views import Derivation, Subscription
+from tycostream.views.delivery import ViewChange
 from tycostream.views.states import Rule
 
 LEVELS: Levels = (("high", 100, 90), ("low", 50, 40))
@@ -42,8 +43,8 @@ class Poisoned:
             raise RuntimeError("poison")
         return -1
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
-        return Everything().render(operation, row, changed, timestamp)
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
+        return Everything().render(changes)
 
 
 def row(key: int, price: int | None, symbol: str = "A") -> Row:

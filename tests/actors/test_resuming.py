@@ -3,7 +3,7 @@ meanwhile: more changes than are remembered, a database that was lost, a source 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,8 +20,9 @@ from tests.actors.support import World, until, world
 from tests.views.calculated import TRADES, derivation, follower
 from tests.views.support import Everything
 from tycostream.databases.driver import DatabaseError
-from tycostream.model import Change, Changes, Key, Operation, Progress, Resumed, Row
+from tycostream.model import Change, Changes, Key, Progress, Resumed, Row
 from tycostream.views import Derivation, RecentLimits
+from tycostream.views.delivery import ViewChange
 from tycostream.views.pace import Rhythm
 
 REMEMBERING = derivation((("high", 100, 90), ("low", 50, 40)))
@@ -54,8 +55,8 @@ class Poisoned:
                 raise RuntimeError("poison")
         return -1
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
-        return Everything().render(operation, row, changed, timestamp)
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
+        return Everything().render(changes)
 
 
 def row(key: int, price: int | None, symbol: str = "A") -> Row:

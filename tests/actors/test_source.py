@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -14,7 +15,7 @@ from tests.actors.support import Listener, World, crash, subscription, until, wo
 from tests.views.support import SOURCE, every_row
 from tycostream.databases.driver import DatabaseError
 from tycostream.model import Operation, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
-from tycostream.views.delivery import OnUnavailable
+from tycostream.views.delivery import OnUnavailable, ViewChange
 
 A: Row = ("1", "AAPL", "1")
 B: Row = ("2", "MSFT", "2")
@@ -263,7 +264,7 @@ class Poisoned:
     def interest(self) -> int:
         return Poison.interest()
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
         raise AssertionError("nothing is to be rendered")
 
 

@@ -8,6 +8,7 @@ import pytest
 from graphql import GraphQLInputObjectType, GraphQLObjectType, print_type
 
 from tests.graphql.examples import Shelf
+from tests.support.rendering import rendered
 from tycostream.graphql import Engine, Limits, Operation, PreparedQuery, RequestError, SubscriptionPlan
 from tycostream.graphql.schema import rule_name
 from tycostream.model import Catalog, Column, ColumnType, EnumType, Relation, Row, Source
@@ -224,7 +225,7 @@ def test_states_are_written_and_count_as_changes() -> None:
     assert selection.interest == 0b01001
 
     def written(operation: Operation, mask: int) -> object:
-        return json.loads(selection.render(operation, row, mask, 7))["data"]["positions"]
+        return json.loads(rendered(selection, operation, row, mask, 7))["data"]["positions"]
 
     every = ["id", "value", "note", "risk", "trend"]
     assert written(Operation.INSERT, 0) == {
@@ -243,8 +244,8 @@ def test_states_are_written_and_count_as_changes() -> None:
 
 def test_who_selects_no_calculated_field_is_shown_rows_without_them() -> None:
     plan = follow("", "operation data { id note } fields")
-    rendered = plan.selection.render(Operation.INSERT, ROWS[0], 0, 7)
-    assert json.loads(rendered)["data"]["positions"] == {
+    result = rendered(plan.selection, Operation.INSERT, ROWS[0], 0, 7)
+    assert json.loads(result)["data"]["positions"] == {
         "operation": "INSERT", "data": {"id": 1, "note": "a"}, "fields": ["id", "value", "note", "risk", "trend"],
     }  # fmt: skip
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.graphql.examples import TRADES, engine, ordered, rows
+from tests.support.rendering import rendered
 from tycostream.graphql import Limits, Operation, SubscriptionPlan, event_id
 from tycostream.graphql.encoding import decoder
 from tycostream.model import Row
@@ -122,5 +123,5 @@ def test_planned_results_are_graphql_cores(
     assert isinstance(expected, ExecutionResult)
     # A drifted Integer beyond 32 bits is the one value that graphql-core refuses and we pass on: rows() has none.
     assert expected.errors is None
-    rendered = plan.selection.render(operation, row, changed, 12)
-    assert ordered(rendered) == ordered(json.dumps({"data": expected.data}))
+    result = rendered(plan.selection, operation, row, changed, 12)
+    assert ordered(result) == ordered(json.dumps({"data": expected.data}))

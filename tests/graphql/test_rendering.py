@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.graphql.examples import HOLDINGS, ROW, TRADES, ordered, rows
+from tests.support.rendering import rendered
 from tycostream.graphql import Field, Operation, Selection, event_id
 from tycostream.graphql.encoding import decoder
 from tycostream.model import Row, Source
@@ -84,14 +85,14 @@ def test_any_selection_renders_what_the_naive_way_gives(data: st.DataObject) -> 
     timestamp = data.draw(st.integers(0, 2**64))
     for operation in Operation:
         for changed in (*masks, -1):
-            rendered = selection.render(operation, row, changed, timestamp)
+            result = rendered(selection, operation, row, changed, timestamp)
             expected = naive(selection, operation, row, changed, timestamp)
-            assert ordered(rendered) == ordered(json.dumps(expected))
+            assert ordered(result) == ordered(json.dumps(expected))
 
 
 def test_an_insert_carries_every_selected_column() -> None:
     selection = select("id", "price", "symbol", others=("operation", "fields"))
-    update = json.loads(selection.render(Operation.INSERT, ROW, 0, 7))["data"]["trades"]
+    update = json.loads(rendered(selection, Operation.INSERT, ROW, 0, 7))["data"]["trades"]
     assert update == {
         "operation": "INSERT",
         "fields": list(COLUMNS),
@@ -101,7 +102,7 @@ def test_an_insert_carries_every_selected_column() -> None:
 
 def test_an_update_carries_key_and_changed_columns_and_names_all_that_changed() -> None:
     selection = select("id", "price", "symbol", others=("operation", "fields"))
-    update = json.loads(selection.render(Operation.UPDATE, ROW, mask("price", "open"), 7))["data"]["trades"]
+    update = json.loads(rendered(selection, Operation.UPDATE, ROW, mask("price", "open"), 7))["data"]["trades"]
     assert update == {
         "operation": "UPDATE",
         "fields": ["price", "open"],
@@ -111,7 +112,7 @@ def test_an_update_carries_key_and_changed_columns_and_names_all_that_changed() 
 
 def test_a_delete_carries_the_key() -> None:
     selection = select("price", "id", others=("operation", "fields", "timestamp"))
-    update = json.loads(selection.render(Operation.DELETE, ROW, mask("price"), 7))["data"]["trades"]
+    update = json.loads(rendered(selection, Operation.DELETE, ROW, mask("price"), 7))["data"]["trades"]
     assert update == {
         "operation": "DELETE",
         "fields": list(COLUMNS),
@@ -123,10 +124,10 @@ def test_a_delete_carries_the_key() -> None:
 def test_more_masks_than_are_specialised_render_alike() -> None:
     selection, fresh = select(*COLUMNS, others=("fields",)), select(*COLUMNS, others=("fields",))
     for changed in range(200):
-        selection.render(Operation.UPDATE, ROW, changed, 1)
+        rendered(selection, Operation.UPDATE, ROW, changed, 1)
     for changed in (0, 1, 199, 5_000):
-        assert selection.render(Operation.UPDATE, ROW, changed, 1) == Selection(TRADES, "trades", fresh.fields).render(
-            Operation.UPDATE, ROW, changed, 1
+        assert rendered(selection, Operation.UPDATE, ROW, changed, 1) == rendered(
+            Selection(TRADES, "trades", fresh.fields), Operation.UPDATE, ROW, changed, 1
         )
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.graphql.examples import ROW, engine
+from tests.support.rendering import rendered
 from tycostream.graphql import RequestError, SubscriptionPlan
 from tycostream.model import Operation
 from tycostream.views import Cursor, Moment, SnapshotMark
@@ -56,7 +57,7 @@ def test_cursor_and_mark_are_rendered() -> None:
     selection = planned("subscription { t: trades { c: cursor s: snapshot data { id } } }").selection
 
     def shown(operation: Operation, timestamp: int, changed: int = 0) -> object:
-        return json.loads(selection.render(operation, ROW, changed, timestamp))["data"]["t"]
+        return json.loads(rendered(selection, operation, ROW, changed, timestamp))["data"]["t"]
 
     cursor = CURSOR.encode()
     for mark in SnapshotMark:
@@ -73,7 +74,7 @@ def test_cursor_and_mark_are_rendered() -> None:
 def test_a_mark_without_a_row_changes_nothing() -> None:
     query = "subscription { trades { __typename operation fields timestamp event_id snapshot cursor data { id } } }"
     moment = Moment(7, "trades", "u1", None, 7, SnapshotMark.END)
-    update = json.loads(planned(query).selection.render(Operation.UPDATE, (), 0, moment))["data"]["trades"]
+    update = json.loads(rendered(planned(query).selection, Operation.UPDATE, (), 0, moment))["data"]["trades"]
     assert update == {
         "__typename": "tradesUpdate",
         "operation": "UPDATE",

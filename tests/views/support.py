@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tycostream.filters import Filter, parse_filter
-from tycostream.model import Column, ColumnType, Key, Operation, Relation, Row, Source
+from tycostream.model import Column, ColumnType, Key, Relation, Row, Source
 from tycostream.views import Outlet, Subscription
+from tycostream.views.delivery import ViewChange
 
 SOURCE = Source(
     name="trades",
@@ -29,8 +30,11 @@ class Everything:
 
     interest: int = -1
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
-        return json.dumps({"data": [operation.value, row, changed, timestamp]}).encode()
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
+        return [
+            json.dumps({"data": [operation.value, row, changed, timestamp]}).encode()
+            for operation, _key, row, changed, timestamp in changes
+        ]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.rendering import rendered
 from tests.views.support import SOURCE, every_row, subscription
 from tycostream.graphql.rendering import Field, Selection
 from tycostream.model import Operation, Row
@@ -76,7 +77,7 @@ def test_a_timestamp_that_alone_is_too_large_takes_several_messages_that_say_so(
 
 def test_each_update_is_what_it_would_be_alone() -> None:
     several = batches(5)
-    alone = [json.loads(several.single.render(one, row, mask, at)) for one, _, row, mask, at in changes(1, 2)]
+    alone = [json.loads(rendered(several.single, one, row, mask, at)) for one, _, row, mask, at in changes(1, 2)]
     (message,) = several.messages(changes(1, 2))
     assert json.loads(message) == {"data": {"t": [one["data"]["t"] for one in alone]}}
     assert several == batches(5) != batches(6)

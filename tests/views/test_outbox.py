@@ -14,7 +14,7 @@ from tycostream.graphql.rendering import Field, Selection
 from tycostream.model import Key, Operation, Row
 from tycostream.views import Outbox, OutboxOverflowError, RowCache, SnapshotReader, Subscription, ViewChange
 from tycostream.views import outbox as outbox_module
-from tycostream.views.cache import Delta
+from tycostream.views.applying import Delta
 from tycostream.views.outbox import merge
 from tycostream.views.pace import SlowPolicy
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from tests.views.support import subscription
-from tycostream.model import Operation, Row
+from tycostream.model import Operation
 from tycostream.views import Delivery, Views
-from tycostream.views.delivery import in_order
+from tycostream.views.delivery import ViewChange, in_order
 
 
 class Failing:
@@ -19,7 +20,7 @@ class Failing:
     def interest(self) -> int:
         raise RuntimeError("poison")
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
         raise AssertionError("nothing is to be rendered")
 
 

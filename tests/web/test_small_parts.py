@@ -57,7 +57,6 @@ def test_results_are_wrapped_into_one_frame_each() -> None:
     lengths = (10, 200, *(len(HEADERS) - around + beyond for beyond in (-1, 0, 1)), 70_000)
     results = [b"{%s}" % (b" " * (length - 2)) for length in lengths]
     assert prefix.join(frames.cut(results)) == b"".join(text_frame(prefix + result + b"}") for result in results)
-    assert prefix.join(frames.cut([])) == b""
 
 
 @pytest.mark.parametrize("code", CloseCode)

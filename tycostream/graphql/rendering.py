@@ -7,14 +7,16 @@ code holds names, positions and masks only; every text of the client is a consta
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from types import CodeType
 
 from tycostream.graphql.encoding import NULL, json_string, writer
 from tycostream.model import Operation, Row, Source
 from tycostream.views.cursor import Cursor, Moment, SnapshotMark
+from tycostream.views.delivery import ViewChange
 
 _SPECIALISED_MASKS = 32
 _COLUMN_LISTS = 1024
@@ -23,6 +25,8 @@ _COLUMN_LISTS = 1024
 _INSERT, _UPDATE = Operation.INSERT, Operation.UPDATE
 
 _Renderer = Callable[[Row, int, int], bytes]
+
+_row_of = itemgetter(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +80,20 @@ class Selection:
     def __hash__(self) -> int:
         return self._hash
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
-        """The GraphQL result of one change, a JSON object in UTF-8.
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
+        """The GraphQL results of changes, each of them a JSON object in UTF-8.
 
-        `row` is the new row, for DELETE the last one. `changed` is the mask of the columns that differ, of use to
-        UPDATE alone. INSERT carries every selected column, UPDATE the key and the changed ones, DELETE the key; the
-        other selected columns are null. `timestamp` is the database's.
+        INSERT carries every selected column, UPDATE the key and the changed ones, DELETE the key; the other selected
+        columns are null.
         """
-        # One lookup finds the function: the masks of updates are never negative.
-        if operation is _UPDATE:
-            mask = changed & self._visible
-        elif operation is _INSERT:
-            mask = -1
-        else:
-            mask = -2
-        renderer = self._renderers.get(mask)
-        if renderer is None:
-            renderer = self._renderer(operation, mask)
-        return renderer(row, mask, timestamp)
+        visible, known = self._visible, self._renderers.get
+        results = []
+        for operation, _key, row, changed, timestamp in changes:
+            # One lookup finds the function: the masks of updates are never negative.
+            mask = changed & visible if operation is _UPDATE else -1 if operation is _INSERT else -2
+            renderer = known(mask) or self._renderer(operation, mask)
+            results.append(renderer(row, mask, timestamp))
+        return results
 
     def _renderer(self, operation: Operation, mask: int) -> _Renderer:
         if operation is _UPDATE and len(self._renderers) >= _SPECIALISED_MASKS:
@@ -113,13 +113,17 @@ class MarkedSelection(Selection):
         super().__init__(source, response_key, fields)
         self._mark_alone: _Renderer | None = None
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
         """See `Selection.render`."""
-        if row:
-            return super().render(operation, row, changed, timestamp)
+        if all(map(_row_of, changes)):
+            return super().render(changes)
         if self._mark_alone is None:
             self._mark_alone = _generate(_mark_pieces(self))
-        return self._mark_alone(row, changed, timestamp)
+        results: list[bytes] = []
+        for change in changes:
+            _operation, _key, row, changed, timestamp = change
+            results += super().render((change,)) if row else (self._mark_alone(row, changed, timestamp),)
+        return results
 
 
 def make_selection(source: Source, response_key: str, fields: tuple[Field, ...]) -> Selection:

@@ -31,7 +31,7 @@ from tycostream.graphql.rendering import Field
 from tycostream.model import Operation, Row
 from tycostream.status import SOURCE_STATUS, STATUS, SourceState, Standing, written
 from tycostream.triggers.definition import some_of
-from tycostream.views.delivery import OnUnavailable
+from tycostream.views.delivery import OnUnavailable, ViewChange
 
 TYPE = "SourceStatus"
 REMOVED = "the schema file names it no more"
@@ -149,8 +149,11 @@ class StatusSelection:
     def __hash__(self) -> int:
         return self._hash
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:  # noqa: ARG002
-        """A standing, whole."""
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
+        """Standings, each of them whole."""
+        return [self._standing(operation, row) for operation, _key, row, _changed, _timestamp in changes]
+
+    def _standing(self, operation: Operation, row: Row) -> bytes:
         if operation is Operation.DELETE:
             source, _state, since, _reason, _lag = row
             row = (source, SourceState.IDLE.value, since, REMOVED, None)

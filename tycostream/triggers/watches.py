@@ -15,7 +15,7 @@ from typing import Any
 
 from tycostream.filters import CrossingIndex
 from tycostream.model import Key, Row, Source
-from tycostream.views.cache import Delta
+from tycostream.views.applying import Delta
 from tycostream.views.derived import Derivation
 from tycostream.views.states import Rule, StateMachine
 

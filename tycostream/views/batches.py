@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tycostream.model import Operation, Row
-
 if TYPE_CHECKING:  # it is delivery.py that asks for messages
     from tycostream.views.delivery import Selection, ViewChange
     from tycostream.views.snapshot import Beginning
@@ -34,9 +32,9 @@ class Batches:
         """See `Selection`."""
         return self.single.interest
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
-        """A message of one change."""
-        return self.message([(operation, (), row, changed, timestamp)])
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
+        """Messages of one change each."""
+        return [self.message([change]) for change in changes]
 
     def messages(self, changes: Sequence[ViewChange], *, news: bytes | None = None) -> list[bytes]:
         """All changes, in as few messages as can be. The first one says the news."""
@@ -65,11 +63,8 @@ class Batches:
     ) -> bytes:
         """One message; `more`: of its last timestamp more follow; `dropped`: so many changes are missing before it;
         `news`: see `Delivery.news`."""
-        render, start, end = self.single.render, len(self.before), -len(_AFTER)
-        updates = [
-            render(operation, row, changed, timestamp)[start:end]
-            for operation, _key, row, changed, timestamp in changes
-        ]
+        start, end = len(self.before), -len(_AFTER)
+        updates = [result[start:end] for result in self.single.render(changes)]
         return b"%b[%b]}%b}" % (self.before, b",".join(updates), extensions(more=more, dropped=dropped, news=news))
 
 

@@ -6,13 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tycostream.model import UNCHANGED, Change, Key, PartialRow, Row, Source
-from tycostream.views.masks import mask_of
-
-Delta = tuple[Key, Row | None, Row | None, int]
-"""What happened to one key: key, old row, new row (None: absent), and the changed columns as a bitmask.
-
-The mask is 0 where a row was inserted or deleted, since then every column counts.
-"""
+from tycostream.views.applying import Delta, apply_of
 
 Applied = tuple[int, list[Delta]]
 """A timestamp, and what changes of it have done to the rows."""
@@ -27,7 +21,7 @@ class RowCache:
         self.source = source
         self.rows: dict[Key, Row] = {}
         self.timestamp: int | None = None
-        self._mask_of = mask_of(len(source.columns))
+        self._apply = apply_of(len(source.columns))
         self._frozen: tuple[Row, ...] | None = None
 
     def apply(self, changes: Iterable[Change], deltas: list[Delta]) -> None:
@@ -36,23 +30,7 @@ class RowCache:
         `deltas` is filled as it goes, so that `undo` can take back a batch that failed half-way.
         """
         self._frozen = None
-        rows = self.rows
-        get, add, mask_of = rows.get, deltas.append, self._mask_of
-        for key, change in changes:
-            old = get(key)
-            if change is None:
-                if old is not None:
-                    add((key, old, None, 0))
-                    del rows[key]
-                continue
-            new = change if change.__class__ is tuple else complete(change, rows)
-            if old is None:
-                add((key, None, new, 0))
-            elif mask := mask_of(old, new):
-                add((key, old, new, mask))
-            else:
-                continue
-            rows[key] = new
+        self._apply(self.rows, changes, deltas.append, complete)
 
     def load(self, rows: dict[Key, Row], timestamp: int) -> None:
         """Take these rows for what the cache holds from now on. The dictionary is the cache's."""

@@ -30,8 +30,8 @@ class Selection(Hashable, Protocol):
     def interest(self) -> int:
         """Bitmask of columns: an UPDATE that changed none of them is not worth a message."""
 
-    def render(self, operation: Operation, row: Row, changed: int, timestamp: int) -> bytes:
-        """One result, as the client gets it inside its protocol's message."""
+    def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
+        """The results of the changes, one each, as the client gets them inside its protocol's messages."""
 
 
 class Envelope(Protocol):
@@ -43,7 +43,8 @@ class Envelope(Protocol):
 
     def cut(self, payloads: Sequence[bytes]) -> list[bytes]:
         """What stands before, between and behind the prefixes of these results' messages, one after the other: joined
-        with a prefix as the separator it is those messages. The same for all prefixes of one length."""
+        with a prefix as the separator it is those messages. The same for all prefixes of one length. There is at least
+        one result."""
 
 
 class OnUnavailable(enum.Enum):
@@ -165,8 +166,7 @@ def render_all(
     many changes are missing before it, and the news."""
     if isinstance(selection, Batches):
         return selection.messages(changes, news=news)
-    render = selection.render
-    results = [render(operation, row, changed, timestamp) for operation, _key, row, changed, timestamp in changes]
+    results = selection.render(changes)
     if dropped or news is not None:
         results[0] = b"%b%b}" % (results[0][:-1], extensions(dropped=dropped, news=news))
     return results

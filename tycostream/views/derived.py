@@ -14,7 +14,7 @@ from operator import or_
 from typing import Any
 
 from tycostream.model import Key, Row, Source
-from tycostream.views.cache import Delta
+from tycostream.views.applying import Delta
 from tycostream.views.states import Rule, StateMachine
 
 _STATES_KEPT = 4096

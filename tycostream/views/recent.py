@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tycostream.model import Key, Past, Row, Source, Unseen
-from tycostream.views.cache import Delta
+from tycostream.views.applying import Delta
 from tycostream.views.cursor import Cursor, Moment
 from tycostream.views.delivery import ViewChange
 

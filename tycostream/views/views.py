@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tycostream.filters import Explanation, Filter, FilterIndex
 from tycostream.model import Operation, Row
-from tycostream.views.cache import Delta
+from tycostream.views.applying import Delta
 from tycostream.views.channel import Channel, Outlet
 from tycostream.views.delivery import Delivery, Selection, Subscription, ViewChange
 from tycostream.views.pace import Rhythm
@@ -187,11 +187,12 @@ class Views:
         """What has been noted since the last flush, for each group that it concerns and that has no rhythm. What goes
         into windows does so with `settle`. `stamp` gives changes their place, for those whose selection shows it."""
         touched, self._touched = self._touched, []
+        update = Operation.UPDATE
         for view in touched:
             pending, view.pending = view.pending, []
             for group in view.groups.values():
                 interest = group.selection.interest
-                changes = [change for change in pending if change[0] is not Operation.UPDATE or change[3] & interest]
+                changes = [change for change in pending if change[0] is not update or change[3] & interest]
                 if not changes:
                     continue
                 if stamp is not None and group.marked:

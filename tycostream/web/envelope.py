@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import add
 
 from tycostream.web.frames import HEADERS, text_frame_header
 
 USUAL = len(HEADERS)
+
+_BETWEEN = tuple(b"}" + header for header in HEADERS)
+"""A result's end and the next one's header, by the latter's length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +24,9 @@ class TextFrames:
     def cut(self, payloads: Sequence[bytes]) -> list[bytes]:
         """What stands around the prefixes: a header, then each result's end with the next one's header."""
         around = len(self.prefix) + 1
-        pieces = []
-        before = b""
-        for payload in payloads:
-            length = around + len(payload)
-            pieces.append(before + (HEADERS[length] if length < USUAL else text_frame_header(length)))
-            before = payload + b"}"
-        pieces.append(before)
-        return pieces
+        first, *others = [around + len(payload) for payload in payloads]
+        behind = [_BETWEEN[length] if length < USUAL else b"}" + text_frame_header(length) for length in others]
+        return [text_frame_header(first), *map(add, payloads, (*behind, b"}"))]
 
 
 @lru_cache(maxsize=1024)
