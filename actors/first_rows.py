@@ -7,7 +7,7 @@ import asyncio
 
 from actors.source_memory import SourceMemory
 from tycostream.model import Change
-from tycostream.views import Delta, Reload
+from tycostream.views import Applied, Delta, Reload
 
 SLICE_ROWS = 2000
 
@@ -44,6 +44,6 @@ def _shown(memory: SourceMemory, changes: list[Change]) -> list[Delta]:
 
 
 def _applied(memory: SourceMemory, changes: list[Change]) -> list[Delta]:
-    deltas: list[Delta] = []
-    memory.cache.apply(changes, deltas)
-    return deltas
+    applied: list[Applied] = []
+    memory.cache.apply([(0, changes)], applied)
+    return applied[0][1]

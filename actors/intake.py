@@ -33,7 +33,7 @@ class Intake:
 
     def emit(self, event: Event) -> None:
         """Hand an event on. Never blocks."""
-        size = _size(event)
+        size = len(event.changes) + 1 if event.__class__ is Changes else _size(event)
         self._rows += size
         if self._rows > INTAKE_ROWS:
             self._caught_up.clear()
@@ -96,6 +96,4 @@ class Intake:
 
 
 def _size(event: Event) -> int:
-    if event.__class__ is Changes:
-        return len(event.changes) + 1
     return len(event.rows) if isinstance(event, SnapshotRows) else 1

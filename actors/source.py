@@ -70,7 +70,7 @@ from tycostream.model import (
     Waiting,
 )
 from tycostream.triggers.watches import Watch
-from tycostream.views import Applied, Delivery, Delta, Derivation, Derived, Reload, Subscription
+from tycostream.views import Applied, Delivery, Derivation, Derived, Reload, Subscription
 from tycostream.views.delivery import OnUnavailable
 from tycostream.views.views import Group
 
@@ -496,10 +496,7 @@ class SourceActor(LoopActor):
         """Changes by their timestamps, which rise."""
         applied: list[Applied] = []
         try:
-            for timestamp, changes in run:
-                deltas: list[Delta] = []
-                applied.append((timestamp, deltas))
-                self._cache.apply(changes, deltas)
+            self._cache.apply(run, applied)
         except Exception:
             for _timestamp, deltas in applied:
                 self._memory.undelivered.extend(deltas)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.views.support import SOURCE
+from tests.views.support import SOURCE, applied
 from tycostream.model import UNCHANGED, Change, Column, ColumnType, PartialRow, Past, Relation, Row, Source, Unseen
 from tycostream.relay.batches import (
     BadBatchError,
@@ -24,7 +24,6 @@ from tycostream.relay.batches import (
 )
 from tycostream.relay.shape import shape_of
 from tycostream.views import RowCache
-from tycostream.views.cache import Delta
 
 WIDE = Source(
     "wide", Relation("wide", "risk"), tuple(Column(name, ColumnType.STRING) for name in "abcd"), ("c", "a")
@@ -70,8 +69,7 @@ def test_any_past_comes_back(history: list[list[Change]], unseen: set[int]) -> N
     cache = RowCache(SOURCE)
     past = []
     for timestamp, some in enumerate(history, 1):
-        deltas: list[Delta] = []
-        cache.apply(some, deltas)
+        deltas = applied(cache, some)
         for place in unseen & set(range(len(deltas))):
             key, _old, new, _mask = deltas[place]
             deltas[place] = key, Unseen(SOURCE.row_of(key)), new, 0

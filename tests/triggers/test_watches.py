@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.views.support import applied
 from tycostream.filters import parse_filter
 from tycostream.model import Change, Column, ColumnType, Relation, Row, Source
 from tycostream.triggers.watches import MOST_CROSSINGS, Crossing, Happening, Watch, Watches
@@ -40,8 +41,7 @@ class Stage:
 
     def route(self, *changes: Change) -> list[Delta]:
         self._timestamp += 1
-        deltas: list[Delta] = []
-        self.cache.apply(changes, deltas)
+        deltas = applied(self.cache, changes)
         self.watches.route(deltas, self._timestamp)
         return deltas
 

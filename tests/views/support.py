@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tycostream.filters import Filter, parse_filter
-from tycostream.model import Column, ColumnType, Key, Relation, Row, Source
-from tycostream.views import Outlet, Subscription
+from tycostream.model import Change, Column, ColumnType, Key, Relation, Row, Source
+from tycostream.views import Applied, Delta, Outlet, RowCache, Subscription
 from tycostream.views.delivery import ViewChange
 
 SOURCE = Source(
@@ -22,6 +22,14 @@ SOURCE = Source(
     ),
     primary_key=("id",),
 )
+
+
+def applied(cache: RowCache, changes: Iterable[Change]) -> list[Delta]:
+    """What changes of one timestamp do to the rows."""
+    done: list[Applied] = []
+    cache.apply([(0, changes)], done)
+    ((_timestamp, deltas),) = done
+    return deltas
 
 
 @dataclass(frozen=True)

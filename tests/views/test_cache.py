@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.views.support import SOURCE
+from tests.views.support import SOURCE, applied
 from tycostream.model import UNCHANGED, Change, PartialRow, Row
-from tycostream.views import Reload, RowCache
-from tycostream.views.cache import Delta
+from tycostream.views import Applied, Reload, RowCache
 
 keys = st.sampled_from(["1", "2", "3", "4"])
 rows = st.tuples(keys, st.sampled_from(["AAPL", "MSFT", None]), st.sampled_from(["1", "2", None]))
@@ -24,10 +23,9 @@ def cache_of(*initial: Row) -> RowCache:
 
 def test_deltas_say_what_was_and_what_is_and_which_columns_differ() -> None:
     cache = cache_of(("1", "AAPL", "1"), ("2", "MSFT", "1"))
-    deltas: list[Delta] = []
-    cache.apply(
+    deltas = applied(
+        cache,
         [("1", ("1", "AAPL", "2")), ("2", None), ("3", ("3", None, None)), ("1", ("1", "AAPL", "2")), ("9", None)],
-        deltas,
     )
     assert deltas == [
         ("1", ("1", "AAPL", "1"), ("1", "AAPL", "2"), 0b100),
@@ -40,29 +38,36 @@ def test_deltas_say_what_was_and_what_is_and_which_columns_differ() -> None:
 def test_undo_restores_what_was(initial: list[Row], batch: list[Change]) -> None:
     cache = cache_of(*initial)
     before = dict(cache.rows)
-    deltas: list[Delta] = []
-    cache.apply(batch, deltas)
-    cache.undo(deltas)
+    cache.undo(applied(cache, batch))
     assert cache.rows == before
+
+
+def test_what_failed_half_way_can_be_undone() -> None:
+    cache = cache_of(("1", "AAPL", "1"))
+    done: list[Applied] = []
+    with pytest.raises(ValueError, match="not known"):
+        cache.apply([(2, [("1", ("1", "AAPL", "2"))]), (3, [("1", None), ("2", PartialRow(("2",), "9"))])], done)
+    assert [timestamp for timestamp, _deltas in done] == [2, 3]
+    cache.undo([delta for _timestamp, deltas in done for delta in deltas])
+    assert cache.rows == {"1": ("1", "AAPL", "1")}
 
 
 def test_values_that_did_not_change_come_from_the_row_before_even_under_another_key() -> None:
     cache = cache_of(("1", "a long text", "1"))
-    deltas: list[Delta] = []
-    cache.apply([("2", PartialRow(("2", UNCHANGED, "5"), "1")), ("1", None)], deltas)
+    applied(cache, [("2", PartialRow(("2", UNCHANGED, "5"), "1")), ("1", None)])
     assert cache.rows == {"2": ("2", "a long text", "5")}
 
 
 def test_an_unknown_base_is_an_error_and_not_a_null() -> None:
     with pytest.raises(ValueError, match="not known"):
-        cache_of().apply([("2", PartialRow(("2", UNCHANGED, "5"), "1"))], [])
+        applied(cache_of(), [("2", PartialRow(("2", UNCHANGED, "5"), "1"))])
 
 
 def test_frozen_rows_are_shared_until_something_changes() -> None:
     cache = cache_of(("1", "AAPL", "1"))
     first = cache.frozen()
     assert cache.frozen() is first
-    cache.apply([("1", None)], [])
+    applied(cache, [("1", None)])
     assert first == (("1", "AAPL", "1"),)
     assert cache.frozen() == ()
 
@@ -95,11 +100,11 @@ def test_a_reload_ends_where_the_snapshot_and_the_later_changes_lead(
             if timestamp > 10:
                 if isinstance(change[1], PartialRow) and change[1].base not in expected.rows:
                     continue
-                expected.apply([change], [])
+                applied(expected, [change])
             possible.append(change)
         reload.hold(timestamp, possible)
     reload.finish()
     cache = cache_of(*initial)
-    cache.apply(reload.differences(cache.rows), [])
+    applied(cache, reload.differences(cache.rows))
     assert cache.rows == expected.rows
     assert list(reload.differences(cache.rows)) == []

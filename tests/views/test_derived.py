@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.views.calculated import TRADES, Model, derivation, price_rules
+from tests.views.support import applied
 from tycostream.filters import parse_filter
 from tycostream.model import Operation, Row
 from tycostream.views import Derivation, Derived, RowCache, SnapshotReader
@@ -100,17 +101,13 @@ def test_there_are_rules_for_every_field() -> None:
 
 def test_a_snapshot_shows_the_states_of_its_moment_however_late_it_is_read() -> None:
     cache, derived = RowCache(TRADES), Derived(derivation(LEVELS))
-    changes: list[Delta] = []
-    cache.apply([(str(key), row(key, 60)) for key in range(4)], changes)
-    followed(derived, *changes)
+    followed(derived, *applied(cache, [(str(key), row(key, 60)) for key in range(4)]))
     frozen = derived.frozen()
     assert derived.frozen() is frozen, "shared until a state changes"
     late = parse_filter(TRADES.extended, {"risk": {"_eq": "low"}})
     reader = SnapshotReader(TRADES, cache.frozen(), 1, late, frozen)
     first = reader.read(2)
-    changes = []
-    cache.apply([("3", row(3, 200)), ("2", None), ("0", row(0, 1))], changes)
-    followed(derived, *changes)
+    followed(derived, *applied(cache, [("3", row(3, 200)), ("2", None), ("0", row(0, 1))]))
     assert derived.frozen() is not frozen
     derived.undo()
     assert first + reader.read(2) == [
@@ -158,8 +155,7 @@ def test_any_walk_is_as_the_model_says_also_where_it_is_taken_back(rules, steps)
             new = None if price == "gone" else row(key, price, symbol)
             before = model.extended().get(str(key))
             model.write(str(key), new)
-            deltas: list[Delta] = []
-            cache.apply([(str(key), new)], deltas)
+            deltas = applied(cache, [(str(key), new)])
             undelivered += deltas
             for _key, old, after, mask in derived.extend(deltas):
                 assert (old, after) == (before, model.extended().get(str(key)))

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.views.support import SOURCE, Client, changes_of, every_row, subscription
+from tests.views.support import SOURCE, Client, applied, changes_of, every_row, subscription
 from tycostream.graphql.rendering import Field, Selection
 from tycostream.model import Key, Operation, Row
 from tycostream.views import Outbox, OutboxOverflowError, RowCache, SnapshotReader, Subscription, ViewChange
 from tycostream.views import outbox as outbox_module
-from tycostream.views.applying import Delta
 from tycostream.views.outbox import merge
 from tycostream.views.pace import SlowPolicy
 
@@ -69,16 +68,14 @@ def test_any_mix_of_changes_and_slow_reads_ends_in_the_sources_rows(
     def apply(batch: list[tuple[str, str | None, bool]]) -> list[ViewChange]:
         nonlocal clock
         clock += 1
-        deltas: list[Delta] = []
         rows: list[tuple[Key, Row | None]] = [
             (key, None if gone else (key, symbol, str(clock))) for key, symbol, gone in batch
         ]
-        cache.apply(rows, deltas)
         return [
             (INSERT, key, new, 0, clock)
             if old is None
             else ((DELETE, key, old, 0, clock) if new is None else (UPDATE, key, new, mask, clock))
-            for key, old, new, mask in deltas
+            for key, old, new, mask in applied(cache, rows)
         ]  # type: ignore[return-value]
 
     def read() -> None:

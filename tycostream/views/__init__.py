@@ -1,8 +1,8 @@
 """How a change of a row becomes a change of what subscribers see: row cache, views, calculated fields,
 deliveries, outboxes."""
 
-from tycostream.views.applying import Delta
-from tycostream.views.cache import Applied, Reload, RowCache
+from tycostream.views.applying import Applied, Delta
+from tycostream.views.cache import Reload, RowCache
 from tycostream.views.channel import Channel, Outlet
 from tycostream.views.cursor import BadCursorError, Cursor, Moment, SnapshotMark
 from tycostream.views.delivery import Addressed, Delivery, Subscription, ViewChange

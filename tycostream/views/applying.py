@@ -18,45 +18,55 @@ Delta = tuple[Key, Row | None, Row | None, int]
 The mask is 0 where a row was inserted or deleted, since then every column counts.
 """
 
+Run = Iterable[tuple[int, Iterable[Change]]]
+"""Changes by their timestamps, which rise."""
+
+Applied = tuple[int, list[Delta]]
+"""A timestamp, and what changes of it have done to the rows."""
+
 Complete = Callable[[PartialRow, dict[Key, Row]], Row]
-Apply = Callable[[dict[Key, Row], Iterable[Change], Callable[[Delta], object], Complete], None]
+Apply = Callable[[dict[Key, Row], Run, list[Applied], Complete], None]
 
 _CODE = """
-def apply(rows, changes, add, complete):
+def apply(rows, run, applied, complete):
     get = rows.get
-    for key, new in changes:
-        old = get(key)
-        if new is None:
-            if old is not None:
-                add((key, old, None, 0))
-                del rows[key]
-            continue
-        if new.__class__ is not tuple:
-            new = complete(new, rows)
-        if old is None:
-            add((key, None, new, 0))
-        else:
-            {before} = old
-            {after} = new
-            mask = 0
-            {tests}
-            if not mask:
+    for timestamp, changes in run:
+        deltas = []
+        add = deltas.append
+        applied.append((timestamp, deltas))
+        for key, new in changes:
+            old = get(key)
+            if new is None:
+                if old is not None:
+                    add((key, old, None, 0))
+                    del rows[key]
                 continue
-            add((key, old, new, mask))
-        rows[key] = new
+            if new.__class__ is not tuple:
+                new = complete(new, rows)
+            if old is None:
+                add((key, None, new, 0))
+            else:
+                {before} = old
+                {after} = new
+                mask = 0
+                {tests}
+                if not mask:
+                    continue
+                add((key, old, new, mask))
+            rows[key] = new
 """
 
 
 @lru_cache(maxsize=256)
 def apply_of(width: int) -> Apply:
-    """A function that applies changes in their order to rows of so many columns, and hands what they did to `add`,
-    before it does it. `complete` makes a whole row of one that the database has sent in part. Raises ValueError for
-    rows of another width."""
+    """A function that applies changes in their order to rows of so many columns, and appends what they did to
+    `applied`, before it does it. `complete` makes a whole row of one that the database has sent in part. Raises
+    ValueError for rows of another width."""
     columns = range(width)
     code = _CODE.format(
         before="".join(f"a{column}, " for column in columns),
         after="".join(f"b{column}, " for column in columns),
-        tests="\n            ".join(f"if a{column} != b{column}: mask |= {1 << column}" for column in columns),
+        tests="\n                ".join(f"if a{column} != b{column}: mask |= {1 << column}" for column in columns),
     )
     namespace: dict[str, Any] = {}
     exec(code, namespace)  # noqa: S102  # nothing but numbers of ours

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from tycostream.model import UNCHANGED, Change, Key, PartialRow, Row, Source
-from tycostream.views.applying import Delta, apply_of
-
-Applied = tuple[int, list[Delta]]
-"""A timestamp, and what changes of it have done to the rows."""
+from tycostream.views.applying import Applied, Delta, Run, apply_of
 
 Values = tuple[Any, ...]
 
@@ -24,13 +21,14 @@ class RowCache:
         self._apply = apply_of(len(source.columns))
         self._frozen: tuple[Row, ...] | None = None
 
-    def apply(self, changes: Iterable[Change], deltas: list[Delta]) -> None:
-        """Apply changes in order and append to `deltas` what they did. Changes that change nothing leave no delta.
+    def apply(self, run: Run, applied: list[Applied]) -> None:
+        """Apply changes in order and append to `applied` what they did, by timestamp. Changes that change nothing leave
+        no delta.
 
-        `deltas` is filled as it goes, so that `undo` can take back a batch that failed half-way.
+        `applied` is filled as it goes, so that `undo` can take back a run that failed half-way.
         """
         self._frozen = None
-        self._apply(self.rows, changes, deltas.append, complete)
+        self._apply(self.rows, run, applied, complete)
 
     def load(self, rows: dict[Key, Row], timestamp: int) -> None:
         """Take these rows for what the cache holds from now on. The dictionary is the cache's."""
