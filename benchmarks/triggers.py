@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 from benchmarks.harness import SCHEMA, FedService, Goal, Meter, Result, clients, resident_mib, row, serving
 from tycostream.filters import parse_filter
@@ -45,9 +47,10 @@ def _crossing_none(source: Source, count: int, events: int) -> Result:
     for number in range(count):
         watches.add(Watch(_rule(source, 1000.0 + number)))
     held = resident_mib() - before
-    low, high = row(1, 1.0), row(1, 999.0)
     changed = 1 << source.positions["price"]
-    deltas: list[Delta] = [("1", low, high, changed), ("1", high, low, changed)] * 500
+    prices = random.Random(1)
+    rows = [row(1, prices.uniform(1.0, 999.0)) for _ in range(1001)]
+    deltas: list[Delta] = [("1", old, new, changed) for old, new in pairwise(rows)]
     meter = Meter()
     for batch in range(max(1, events // 1000)):
         watches.route(deltas, batch)

@@ -45,7 +45,7 @@ def shape_of(source: Source, node: Node) -> tuple[str, tuple[Any, ...]]:
 
 def sieve_of(source: Source, shape: str) -> Sieve:
     """A function that asks any number of conditions of one shape. It never raises."""
-    readers = {f"read{index}": reader(domain_of(column)) for index, column in enumerate(source.columns)}
+    readers = {f"read{index}": remembering_reader(domain_of(column)) for index, column in enumerate(source.columns)}
     sieve: Sieve = eval(_code(shape), {"__builtins__": {}, **readers})  # noqa: S307  # our own code, no client's text
     return sieve
 
@@ -57,13 +57,9 @@ def _code(text: str) -> CodeType:
 
 @lru_cache(maxsize=1024)
 def reader(domain: Domain) -> Callable[[str | None], Any]:
-    """Reads a row's value; None where it is NULL, or can't be read.
-
-    All filters of a source ask for the same few values of a row, one after the other: the last ones are remembered.
-    """
+    """Reads a row's value; None where it is NULL, or can't be read."""
     read = domain.read
 
-    @lru_cache(maxsize=16)
     def safe(text: str | None) -> Any:
         if text is None:
             return None
@@ -73,6 +69,13 @@ def reader(domain: Domain) -> Callable[[str | None], Any]:
             return None
 
     return safe
+
+
+@lru_cache(maxsize=1024)
+def remembering_reader(domain: Domain) -> Callable[[str | None], Any]:
+    """A reader for those who ask for the same few values of a row, one after the other: the last ones are remembered.
+    For who reads each value once that costs more than most readings."""
+    return lru_cache(maxsize=16)(reader(domain))
 
 
 class _Writer:
@@ -136,7 +139,7 @@ class _Writer:
     def _value(self, column: int) -> tuple[str, str]:
         """The row's value at its first mention, and from then on."""
         name = f"read{column}"
-        self.namespace[name] = reader(domain_of(self._source.columns[column]))
+        self.namespace[name] = remembering_reader(domain_of(self._source.columns[column]))
         return self._named(f"v{column}", f"{name}(row[{column}])")
 
     def _text(self, column: int) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from tycostream.filters.bounds import Bounds
-from tycostream.filters.compile import reader
+from tycostream.filters.compile import remembering_reader
 from tycostream.filters.filter import Filter
 from tycostream.filters.guards import Equal, cover_of, is_ordered, key_reader
 from tycostream.filters.moments import Moment
@@ -32,7 +32,7 @@ class _Column(Generic[T]):
 
     def __init__(self, column: Column) -> None:
         domain = domain_of(column)
-        self._read = reader(domain)
+        self._read = remembering_reader(domain)
         self._key = key_reader(column)
         self._canonical = domain.canonical
         self._ordered = is_ordered(column)  # what is not is looked at whenever its column changes
