@@ -31,6 +31,7 @@ from tycostream.views import (
     Views,
 )
 from tycostream.views.explaining import explained, views_told
+from tycostream.views.pieces import PieceStore
 from tycostream.views.views import Group
 
 VIEWS_TOLD = 100
@@ -87,6 +88,7 @@ class SourceMemory:
     """Whose history the rows belong to: see `SnapshotStarted`."""
     lag: Lag = field(default_factory=Lag)
     counts: SourceCounts = field(default_factory=SourceCounts)
+    _pieces: PieceStore = field(default_factory=PieceStore)
 
     def __post_init__(self) -> None:
         self.watches = Watches(self.cache.source)
@@ -196,7 +198,9 @@ class SourceMemory:
     def _snapshot(self, subscription: Subscription, timestamp: int) -> SnapshotReader:
         derivation = subscription.derivation
         states = None if derivation is None else self.audiences[derivation].derived.frozen()
-        return SnapshotReader(self.cache.source, self.cache.frozen(), timestamp, subscription.filter, states)
+        rows, condition = self.cache.frozen(), subscription.filter
+        pieces = self._pieces.of(condition, subscription.selection, rows, timestamp, states)
+        return SnapshotReader(self.cache.source, rows, timestamp, condition, states, pieces)
 
     def extended(self, row: Row, derivation: Derivation) -> Row:
         """A row of this moment with its calculated fields; as if it were new, where nobody follows these rules."""

@@ -22,7 +22,7 @@ from tycostream.views.cursor import merged as merged_timestamps
 from tycostream.views.delivery import Subscription, ViewChange, render_all
 from tycostream.views.newest import Newest
 from tycostream.views.pace import SlowPolicy
-from tycostream.views.snapshot import Beginning
+from tycostream.views.snapshot import Beginning, SnapshotReader
 
 CHUNK_ROWS = 500
 """Rows of a snapshot or of merged changes that are rendered at a time."""
@@ -209,7 +209,7 @@ class Outbox:
             parts.append(self._take_merged())
         parts.append(self._take_recent())
         parts.append(self._take_snapshot())
-        return b"".join(parts)
+        return b"".join(filter(None, parts))  # without a copy, where there is one of them
 
     def _take_queued(self) -> bytes:
         waiting = self._queue[0]
@@ -265,17 +265,17 @@ class Outbox:
         if not self._snapshots:
             return b""
         subscription, snapshot = next(iter(self._snapshots.items()))
-        changes = snapshot.read(CHUNK_ROWS)
+        frames = _read(subscription, snapshot)
         del self._snapshots[subscription]
         if not snapshot.done:
             self._snapshots[subscription] = snapshot  # at the end: the others have their turn
-            return _wrap(subscription, changes, more=True)
+            return frames
         held = self._held.pop(subscription)
         if isinstance(held, Merged):
             self._merged[subscription] = held
         elif held:
             self._queue.append(_Waiting(subscription, held))
-        return _wrap(subscription, changes, last=True)
+        return frames
 
     def _merge_all(self) -> None:
         for waiting in self._queue:
@@ -296,6 +296,14 @@ class Outbox:
             + sum(len(held.changes if isinstance(held, Merged) else held) for held in self._held.values())
             + (self._sending.left if self._sending is not None else 0)
         )
+
+
+def _read(subscription: Subscription, snapshot: Beginning) -> bytes:
+    """The next messages of a snapshot."""
+    if isinstance(snapshot, SnapshotReader) and subscription.news is None:
+        return snapshot.read_rendered(CHUNK_ROWS, subscription.selection).wrapped(subscription.envelope)
+    changes = snapshot.read(CHUNK_ROWS)
+    return _wrap(subscription, changes, more=not snapshot.done, last=snapshot.done)
 
 
 def _batches(subscription: Subscription) -> Batches | None:

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from tycostream.filters import Filter
 from tycostream.model import Operation, Row, Source
-from tycostream.views.delivery import ViewChange
+from tycostream.views.delivery import Selection, ViewChange
 from tycostream.views.derived import FrozenStates
+from tycostream.views.pieces import Piece, Pieces
 
 
 class Beginning(Protocol):
@@ -24,7 +25,7 @@ class Beginning(Protocol):
 
 class SnapshotReader:
     """Reads the rows of one moment that a filter admits, with the `states` of that moment where there are such. The
-    rows themselves are shared with the cache."""
+    rows themselves are shared with the cache, and what is rendered with those who have the same `pieces`."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class SnapshotReader:
         timestamp: int,
         condition: Filter,
         states: FrozenStates | None = None,
+        pieces: Pieces | None = None,
     ) -> None:
         self._rows = rows
         self._position = 0
@@ -40,6 +42,7 @@ class SnapshotReader:
         self._matches = condition.matches
         self._key_of = source.key_of
         self._states = states
+        self._pieces = pieces
 
     @property
     def done(self) -> bool:
@@ -57,3 +60,15 @@ class SnapshotReader:
         if self._states is not None:
             rows = map(self._states.extend, rows)
         return [(Operation.INSERT, key_of(row), row, 0, timestamp) for row in rows if matches(row)]
+
+    def read_rendered(self, count: int, selection: Selection) -> Piece:
+        """The same in a selection, which is that of the `pieces`."""
+        start = self._position
+        piece = None if self._pieces is None else self._pieces.get(start)
+        if piece is not None:
+            self._position = start + count
+            return piece
+        piece = Piece(selection.render(self.read(count)))
+        if self._pieces is not None:
+            self._pieces.keep(start, piece)
+        return piece
