@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tycostream.model import UNCHANGED
 
@@ -18,8 +19,7 @@ EPOCH_OFFSET = 946_684_800
 """Seconds from 1970 to 2000."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(NamedTuple):
     """A transaction starts; the whole of it follows."""
 
     final_lsn: int
@@ -27,8 +27,7 @@ class Begin:
     xid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """It ends. Positions are kept and confirmed as `end_lsn`."""
 
     end_lsn: int
@@ -49,16 +48,14 @@ class WireRelation:
     """The oid of each column's type."""
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(NamedTuple):
     """A new row."""
 
     relation: int
     new: Values
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """A changed row. `old` is there where the identity is FULL, or the key changed (then `old_is_key`: only the
     identity's columns count)."""
 
@@ -68,8 +65,7 @@ class Update:
     new: Values
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """A row is gone. With `old_is_key` only the identity's columns count."""
 
     relation: int
@@ -85,6 +81,9 @@ class Truncate:
 
 
 WireMessage = Begin | Commit | WireRelation | Insert | Update | Delete | Truncate
+
+ROWS = (Insert, Update, Delete)
+"""Those that are of one row: for `isinstance`, which with a union of them takes as long as what it decides upon."""
 
 _INT16 = struct.Struct(">h").unpack_from
 _INT32 = struct.Struct(">i").unpack_from

@@ -18,12 +18,10 @@ from tycostream.databases.driver import DatabaseError
 from tycostream.databases.postgres.catalog import Table
 from tycostream.databases.postgres.kept import History, Kept, RowMessage
 from tycostream.databases.postgres.pgoutput import (
+    ROWS,
     Begin,
     Commit,
-    Delete,
-    Insert,
     Truncate,
-    Update,
     WireRelation,
     decode,
 )
@@ -397,7 +395,7 @@ class ReplicationStream:
 
     def _handle(self, payload: bytes) -> None:
         message = decode(payload)
-        if isinstance(message, Insert | Update | Delete):
+        if isinstance(message, ROWS):
             self._collect(message.relation, message)
         elif isinstance(message, Commit):
             self._commit(message)
