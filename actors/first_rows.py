@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import asyncio
 
+from actors.intake import SLICE_ROWS
 from actors.source_memory import SourceMemory
 from tycostream.model import Change
 from tycostream.views import Applied, Delta, Reload
-
-SLICE_ROWS = 2000
 
 
 async def load(memory: SourceMemory, reload: Reload, relation: str | None, since: int | None) -> None:

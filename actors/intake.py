@@ -13,6 +13,9 @@ INTAKE_ROWS = 20_000
 """Rows that may wait for the source before the driver is asked to wait."""
 
 
+SLICE_ROWS = 2000
+"""Rows that are handled before the loop has its turn: what has more takes several slices."""
+
 TURN_EVENTS = 256
 TURN_ROWS = 2000
 """What a source takes of its driver's events before others have their turn."""

@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from pykka import ActorRef
 
-from actors import first_rows
 from actors.attempts import Attempts
 from actors.driver_run import DriverRun, finish
 from actors.handing_out import hand_out
+from actors.ingest import Ingest
+from actors.intake import SLICE_ROWS
 from actors.questions import Questions, answer, candidates, select
 from actors.runtime import LoopActor, handles, tell
 from actors.source_condition import SourceCondition, describe, tellable
@@ -56,28 +56,14 @@ from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.graphql.errors import UNAVAILABLE
 from tycostream.metrics import Sample, sample
 from tycostream.model import (
-    Change,
-    Changes,
-    Event,
-    Position,
-    Progress,
-    ReadBy,
-    Resumed,
     Row,
-    SnapshotComplete,
-    SnapshotRows,
-    SnapshotStarted,
-    Waiting,
 )
 from tycostream.triggers.watches import Watch
-from tycostream.views import Applied, Delivery, Derivation, Derived, Reload, Subscription
+from tycostream.views import Delivery, Derivation, Derived, Subscription
 from tycostream.views.delivery import OnUnavailable
 from tycostream.views.views import Group
 
 log = logging.getLogger("tycostream.source")
-
-SLICE_ROWS = 2000
-"""Changes that are applied before the loop has its turn; a larger transaction takes several slices."""
 
 RESTARTED = "an error interrupted it; it is being restarted"
 
@@ -113,8 +99,6 @@ class SourceActor(LoopActor):
         self._cache = memory.cache
         self._condition = SourceCondition(memory, supervisor)
         self._run = DriverRun(partial(tell, self.actor_ref), self.spawn)
-        self._reload: Reload | None = None
-        self._relation: str | None = None
         self._attempts = Attempts(config.retry_min, config.retry_max)
         self._waiting = memory.waiting
         self._questions = Questions()
@@ -122,11 +106,11 @@ class SourceActor(LoopActor):
         """Whom to tell that their first rows have been looked at."""
         self._lingering: asyncio.TimerHandle | None = None
         self._tap = Tap(memory)
+        self._ingest = Ingest(memory, self._condition, self._attempts, self._tap, self._flush, self._serve_waiting)
         self._batch_timer: asyncio.TimerHandle | None = None
         self._window_timer: asyncio.TimerHandle | None = None
         self._window_at = 0.0
         self._counts = memory.counts
-        self._reader_pid: int | None = None
 
     # Life
 
@@ -393,116 +377,12 @@ class SourceActor(LoopActor):
         if message.run != self._run.number or intake is None:
             return None
         while (event := intake.next()) is not None:
-            work = self._on_changes(event) if isinstance(event, list) else self._on_event(event)
+            work = self._ingest.changes(event) if isinstance(event, list) else self._ingest.event(event)
             if work is not None:
                 return finish(work, intake)
             intake.handled()
         intake.rest()
         return None
-
-    def _on_event(self, event: Event) -> Coroutine[Any, Any, None] | None:
-        if isinstance(event, SnapshotComplete):
-            return self._finish_reload(event)
-        if isinstance(event, SnapshotStarted):
-            returning = self._cache.timestamp is None and self._returning() is not None
-            self._reload = Reload(self.source, event.timestamp, self._memory.limits.rows if returning else 0)
-            self._relation = event.relation
-        elif isinstance(event, Resumed):
-            self._on_resumed()
-        elif isinstance(event, Progress):
-            self._on_progress(event)
-        elif isinstance(event, SnapshotRows):
-            if self._reload is not None:
-                self._reload.add(event.rows)
-        elif isinstance(event, ReadBy):
-            self._reader_pid = event.pid
-        elif isinstance(event, Waiting):
-            self._on_waiting(event)
-        return None
-
-    def _on_changes(self, run: list[Changes]) -> Coroutine[Any, Any, None] | None:
-        """Transactions that came one after the other."""
-        last = run[-1]
-        self._tap.committed_at = last.committed_at
-        self._counts.changes += sum([len(event.changes) for event in run])
-        if self._reload is not None:
-            for event in run:
-                self._reload.hold(event.timestamp, event.changes)
-            return None
-        self._memory.lag.changed(last.committed_at)
-        now = self._cache.timestamp
-        if now is None:
-            return None
-        if len(run) == 1 and len(last.changes) > SLICE_ROWS:
-            return self._apply_in_slices(last.changes, last.timestamp) if last.timestamp > now else None
-        later: list[tuple[int, list[Change]]] = []
-        for event in run:
-            if event.timestamp > now:
-                now = event.timestamp
-                later.append((now, event.changes))
-        self._apply(later)
-        self._cache.timestamp = now
-        return None
-
-    def _on_resumed(self) -> None:
-        self._counts.resumptions += 1
-        self._attempts.forget()
-        self._condition.trouble = None
-        self._condition.become(State.LIVE, self._condition.note)
-        self._flush()
-        self._tap.live()
-
-    def _on_progress(self, event: Progress) -> None:
-        self._memory.lag.known(event.closed_at)
-        self._tap.closed_at = event.closed_at
-        if self._reload is not None:
-            self._reload.progress(event.timestamp)
-        elif self._cache.timestamp is not None and event.timestamp > self._cache.timestamp:
-            self._cache.timestamp = event.timestamp
-
-    async def _finish_reload(self, event: SnapshotComplete) -> None:
-        reload = self._reload
-        if reload is not None:
-            self._counts.snapshots += 1
-            self._condition.trouble = None
-            self._tap.committed_at = None
-            self._condition.announce(State.LIVE, time.time())  # with the first difference
-            if self._cache.timestamp is None:
-                since = event.since if event.past is None else None
-                await first_rows.load(self._memory, reload, self._relation, since)
-                self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
-                if event.past is not None and event.since is not None:
-                    self._memory.recall(event.past, event.since, self._relation)
-            else:
-                reload.finish()
-                await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
-            self._reload = None
-            self._memory.reloaded(self._relation)
-            self._attempts.forget()
-            self._condition.become(State.LIVE, self._condition.note)
-            await self._serve_waiting(reload.timestamp)
-
-    async def _apply_in_slices(self, changes: Iterable[Change], timestamp: int) -> None:
-        """Apply many changes of one timestamp; the loop has its turn between slices, this actor's inbox not."""
-        rest = iter(changes)
-        while piece := list(islice(rest, SLICE_ROWS)):
-            self._flush()
-            self._apply([(timestamp, piece)])
-            await asyncio.sleep(0)
-        self._cache.timestamp = timestamp  # the last slice is flushed with the timestamp complete
-        self._flush()
-
-    def _apply(self, run: list[tuple[int, list[Change]]]) -> None:
-        """Changes by their timestamps, which rise."""
-        applied: list[Applied] = []
-        try:
-            self._cache.apply(run, applied)
-        except Exception:
-            for _timestamp, deltas in applied:
-                self._memory.undelivered.extend(deltas)
-            raise
-        self._memory.route(applied)
-        self._tap.add(applied)
 
     async def _serve_waiting(self, timestamp: int) -> None:
         for subscription in list(self._waiting):
@@ -515,12 +395,6 @@ class SourceActor(LoopActor):
             if (looking := self._looking.pop(watch, None)) is not None:
                 looking.set_result(True)
         self._linger_if_unused()
-
-    def _on_waiting(self, event: Waiting) -> None:
-        self._condition.note = event.reason
-        self._tap.note(event.reason)
-        if self._condition.state in (State.LIVE, State.CONNECTING):
-            self._condition.become(self._condition.state, event.reason)
 
     # Delivery
 
@@ -574,7 +448,6 @@ class SourceActor(LoopActor):
             self._start_driver()
 
     def _start_driver(self) -> None:
-        self._reload = None
         condition = self._condition
         condition.note = None
         if self._cache.timestamp is None and condition.state is not State.FAILED:
@@ -582,17 +455,12 @@ class SourceActor(LoopActor):
         anew = condition.state is State.FAILED
         self._run.start(
             self._make_driver(self.source),
-            lambda: None if anew else self._memory.position or self._returning(),
+            lambda: None if anew else self._ingest.position(),
         )
-
-    def _returning(self) -> Position | None:
-        return self._memory.returning(self._tap.returning())
 
     def _stop_driver(self) -> None:
         self._run.stop()
-        self._reader_pid = None
-        self._memory.lag.lost()
-        self._reload = None
+        self._ingest.stop()
 
     @handles(DriverFailed)
     def _on_driver_failed(self, message: DriverFailed) -> None:
@@ -662,7 +530,7 @@ class SourceActor(LoopActor):
             "timestamp": None if self._cache.timestamp is None else str(self._cache.timestamp),
             "lag_ms": self._memory.lag.ms,
             "changes": self._counts.changes,
-            "reader_pid": self._reader_pid,
+            "reader_pid": self._ingest.reader_pid,
             "failures": self._attempts.failures,
             "circuit_open": self.circuit_open,
             "waiting": len(self._waiting),

@@ -73,7 +73,7 @@ def rows_of(listener: Listener) -> dict[Key, Row]:
 @pytest.fixture
 def small_slices() -> Iterator[None]:
     """Every work of more than two rows gives the loop its turn."""
-    with patch("actors.source.SLICE_ROWS", 2):
+    with patch("actors.source.SLICE_ROWS", 2), patch("actors.ingest.SLICE_ROWS", 2):
         yield
 
 

@@ -407,6 +407,8 @@ def small_pieces() -> Iterator[None]:
     """Whatever is done in pieces is done in small ones."""
     with (
         patch("actors.source.SLICE_ROWS", 2),
+        patch("actors.ingest.SLICE_ROWS", 2),
+        patch("actors.first_rows.SLICE_ROWS", 2),
         patch("tycostream.views.outbox.CHUNK_ROWS", 2),
         patch("tycostream.views.outbox.CHUNK_BYTES", 1),
     ):
