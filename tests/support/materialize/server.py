@@ -29,8 +29,10 @@ class Simulator(World):
         self.sessions: list[Session] = []
         self.all_sessions: list[Session] = []
         """Those that have ended too, cancel requests included."""
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._reserved: socket.socket | None = None
+        self._accepted: set[asyncio.Task[Any]] = set()
+        """Those that become connections: not asyncio's, whose server loses what it accepts while it is closed."""
         self._ticker: asyncio.TimerHandle | None = None
         self._pids = itertools.count(1000)
         self._waiters: list[asyncio.Future[None]] = []
@@ -52,12 +54,10 @@ class Simulator(World):
         """The end, for its clients too. Raises what went wrong in the simulator itself."""
         if self._ticker is not None:
             self._ticker.cancel()
-        if self._server is not None:
-            self._server.close()
+        self._close_listener()
         if self._reserved is not None:
             self._reserved.close()
-        while any("_accept_connection" in repr(task.get_coro()) for task in asyncio.all_tasks()):
-            await asyncio.sleep(0)  # what has been accepted becomes a connection
+        await asyncio.gather(*self._accepted, return_exceptions=True)
         tasks = [connection.task for connection in self._connections if connection.task is not None]
         for connection in list(self._connections):
             connection.transport.abort()
@@ -114,27 +114,43 @@ class Simulator(World):
 
     async def accept_connections(self) -> None:
         """Listen: at first on a free port, and on the same one after `refuse_connections`."""
-        if self._server is not None:
+        if self._listener is not None:
+            return
+        self._listener, self._reserved = self._reserved or self._bound(), None
+        self._listener.setblocking(False)
+        self._listener.listen(100)
+        self.port = self._listener.getsockname()[1]
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+
+    def _bound(self) -> socket.socket:
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((HOST, self.port))
+        return bound
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
             return
         loop = asyncio.get_running_loop()
-        if self._reserved is None:
-            self._server = await loop.create_server(lambda: Connection(self._serve, self._connections), HOST, self.port)
-        else:
-            self._server = await loop.create_server(
-                lambda: Connection(self._serve, self._connections), sock=self._reserved
-            )
-            self._reserved = None
-        self.port = self._server.sockets[0].getsockname()[1]
+        connecting = loop.connect_accepted_socket(lambda: Connection(self._serve, self._connections), client)
+        task = loop.create_task(connecting)
+        self._accepted.add(task)
+        task.add_done_callback(self._accepted.discard)
+
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
 
     def refuse_connections(self) -> None:
         """New connections are refused; those that are there stay. The port stays reserved: it is bound, and nobody listens."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
-        self._server = None
-        self._reserved = socket.socket()
-        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._reserved.bind((HOST, self.port))
+        self._close_listener()
+        self._reserved = self._bound()
 
     def cancel(self, pid: int, secret: int | None) -> bool:
         """Cancel what a session does, as a CancelRequest (with the secret) or pg_cancel_backend (without) does."""
