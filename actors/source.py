@@ -55,9 +55,7 @@ from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.graphql.errors import UNAVAILABLE
 from tycostream.metrics import Sample, sample
-from tycostream.model import (
-    Row,
-)
+from tycostream.model import Row
 from tycostream.triggers.watches import Watch
 from tycostream.views import Delivery, Derivation, Derived, Subscription
 from tycostream.views.delivery import OnUnavailable

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from tycostream.web.close_codes import CloseCode, fit_reason
-from tycostream.web.envelope import TextFrames, text_frame
-from tycostream.web.frames import HEADERS, text_frame_header
+from tycostream.web.envelope import USUAL, TextFrames, text_frame
+from tycostream.web.frames import text_frame_header
 from tycostream.web.json_text import MAX_NESTING, InvalidJsonError, dump, parse
 from tycostream.web.page import Page
 
@@ -54,7 +54,7 @@ def test_results_are_wrapped_into_one_frame_each() -> None:
     frames = TextFrames(b'{"id":"1","type":"next","payload":')
     prefix = frames.prefix
     around = len(prefix) + 1
-    lengths = (10, 200, *(len(HEADERS) - around + beyond for beyond in (-1, 0, 1)), 70_000)
+    lengths = (10, 200, *(USUAL - around + beyond for beyond in (-1, 0, 1)), 70_000)
     results = [b"{%s}" % (b" " * (length - 2)) for length in lengths]
     assert prefix.join(frames.cut(results)) == b"".join(text_frame(prefix + result + b"}") for result in results)
 

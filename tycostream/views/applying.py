@@ -1,6 +1,6 @@
 """Changes are applied to rows and compared with what was there, by code that is generated for a number of columns.
 
-Comparing is most of what a change costs before anybody is told of it. A loop over the columns would take three times as
+Comparing is most of what a change costs before anybody is told of it. A loop over the columns would take twice as
 long, and a call for each change a fifth more.
 """
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from operator import add
 
-from tycostream.web.frames import HEADERS, text_frame_header
+from tycostream.web.frames import text_frame_header
 
-USUAL = len(HEADERS)
+USUAL = 4096
+"""Most messages are shorter than so many bytes."""
 
-_BETWEEN = tuple(b"}" + header for header in HEADERS)
+_BETWEEN = tuple(b"}" + text_frame_header(length) for length in range(USUAL))
 """A result's end and the next one's header, by the latter's length."""
 
 

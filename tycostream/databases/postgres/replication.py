@@ -17,14 +17,7 @@ from tycostream.databases.connection import AsyncConnection, ConnectionParameter
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.postgres.catalog import Table
 from tycostream.databases.postgres.kept import History, Kept, RowMessage
-from tycostream.databases.postgres.pgoutput import (
-    ROWS,
-    Begin,
-    Commit,
-    Truncate,
-    WireRelation,
-    decode,
-)
+from tycostream.databases.postgres.pgoutput import ROWS, Begin, Commit, Truncate, WireRelation, decode
 from tycostream.databases.postgres.slots import DurableSlot, TemporarySlot, column_types
 
 TICK_MESSAGES = 2000
