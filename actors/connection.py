@@ -141,6 +141,7 @@ class ConnectionActor(LoopActor):
         self._queries: dict[str, asyncio.Task[None]] = {}
         self._outbox: Outbox | NothingWaits = NOTHING_WAITS
         self._outlet = Outlet(self.actor_ref, transport)
+        transport.on_blocked = self._outlet.occupy
         shared = shared or SharedLimits()
         self._counts = shared.counts
         self._limits = ConnectionLimits(
@@ -183,7 +184,10 @@ class ConnectionActor(LoopActor):
         self.on_stop()
 
     def after_turn(self) -> None:
-        self._outlet.free = self._free and not self.inbox_depth
+        if self._free and not self._transport.blocked and not self.inbox_depth:
+            self._outlet.release()
+        else:
+            self._outlet.occupy()
 
     # Messages
 
@@ -270,7 +274,7 @@ class ConnectionActor(LoopActor):
     @handles(SocketClosed)
     def _on_socket_closed(self, _message: SocketClosed) -> None:
         self._closing = True
-        self._outlet.free = False
+        self._outlet.occupy()
         self._stop()
 
     @handles(CloseConnection)
@@ -293,7 +297,7 @@ class ConnectionActor(LoopActor):
         """Close the socket after what has been handed to it."""
         if not self._closing:
             self._closing = True
-            self._outlet.free = False
+            self._outlet.occupy()
             self._transport.close(code, reason if reason is not None else code.reason)
 
     def told(self, errors: Sequence[Mapping[str, Any]]) -> None:
@@ -485,7 +489,7 @@ class ConnectionActor(LoopActor):
             "merging": self._outbox.merging,
             "bytes_waiting": self._outbox.size,
             "bytes_pending": self._transport.pending,
-            "bytes_sent": self._transport.bytes_sent,
+            "bytes_acknowledged": self._transport.acknowledged,
         }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from pykka import ActorRef
 
-from tycostream.views import Addressed, Delivery, Subscription
-from tycostream.views.delivery import Envelope
+from tycostream.metrics import ClientCounts
+from tycostream.views import Addressed, Channel, Delivery, Subscription
+from tycostream.views.channel import Put
 from tycostream.views.views import Group
 
 log = logging.getLogger("tycostream.source")
@@ -24,36 +26,62 @@ MOST_SENDS = 1500
 """Sends during which a source keeps the loop. Clients beyond these are told by message and wait for their turn."""
 
 
-def hand_out(told: Iterable[tuple[Group, Delivery]]) -> dict[ActorRef[Any], list[Addressed]]:
+def hand_out(told: Iterable[tuple[Group, Delivery]], counts: ClientCounts) -> dict[ActorRef[Any], list[Addressed]]:
     """Put on the wire what can go there now. The rest is returned, by the connection that is to be told of it.
 
     A connection that follows several groups of the source is always told, since it has to bring their changes into
-    one order, and so is one that has ended a subscription of which this source does not know that. The loop runs once
-    for each client and change: it is all that a further client costs besides its send.
+    one order, and so is one that has ended a subscription of which this source does not know that.
     """
     rest: dict[ActorRef[Any], list[Addressed]] = {}
     left = MOST_SENDS
     for group, delivery in told:
-        direct = len(delivery.changes) <= DIRECT_ROWS and _can_be_rendered(delivery)
-        envelope: Envelope | None = None
-        frames = b""
-        for channel in group.channels.values():
-            outlet = channel.outlet
-            if direct and left and outlet.free and channel.alone and channel.intact:
-                left -= 1
-                if (only := channel.sole) is not None:
-                    if only is not envelope:
-                        envelope = only
-                        frames = delivery.wrapped(envelope)
-                    if outlet.sender.try_send(frames):
-                        continue
-                elif may_go_at_once(channel.subscriptions, delivery):
-                    frames, envelope = channel.frames(delivery), None
-                    if outlet.sender.try_send(frames):
-                        continue
-            outlet.free = False
-            rest.setdefault(outlet.connection, []).append((channel.subscriptions, delivery))
+        others = list(group.channels.occupied)
+        ready = group.channels.ready
+        most = left if ready and len(delivery.changes) <= DIRECT_ROWS and _can_be_rendered(delivery) else 0
+        stuck: list[_Stuck] = []
+        for sockets in ready.values():
+            these: dict[Put, Channel] = sockets
+            if most < len(sockets):
+                others += islice(sockets.values(), most, None)
+                these = dict(islice(sockets.items(), most))
+            if not these:
+                continue
+            most -= len(these)
+            left -= len(these)
+            if sockets.envelope is not None:
+                stuck += _send(delivery.wrapped(sockets.envelope), these, counts)
+                continue
+            for put, channel in these.items():
+                if may_go_at_once(channel.subscriptions, delivery):
+                    stuck += _send(channel.frames(delivery), {put: channel}, counts)
+                else:
+                    others.append(channel)
+        for channel, frames, taken in stuck:
+            channel.outlet.sender.left(frames, taken)
+        for channel in others:
+            channel.outlet.occupy()
+            rest.setdefault(channel.outlet.connection, []).append((channel.subscriptions, delivery))
     return rest
+
+
+_Stuck = tuple[Channel, bytes, int]
+"""Whose socket has not taken these bytes, or only so many of them."""
+
+
+def _send(frames: bytes, sockets: dict[Put, Channel], counts: ClientCounts) -> list[_Stuck]:
+    """Give them to all of the sockets. The loop runs once for each client and change: it is all that a further client
+    costs besides its send."""
+    stuck: list[_Stuck] = []
+    size = len(frames)
+    for put in sockets:  # noqa: PLC0206  # a channel that is not looked at need not come from memory
+        try:
+            taken = put(frames)
+        except OSError:  # the kernel has no room, or the socket is gone
+            taken = 0
+        if taken != size:
+            stuck.append((sockets[put], frames, taken))
+    counts.sent += size * len(sockets)
+    return stuck
 
 
 def may_go_at_once(subscriptions: Sequence[Subscription], delivery: Delivery) -> bool:

@@ -54,7 +54,7 @@ from actors.tap import Tap
 from tycostream import model
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.graphql.errors import UNAVAILABLE
-from tycostream.metrics import Sample, sample
+from tycostream.metrics import ClientCounts, Sample, sample
 from tycostream.model import Row
 from tycostream.triggers.watches import Watch
 from tycostream.views import Delivery, Derivation, Derived, Subscription
@@ -88,6 +88,7 @@ class SourceActor(LoopActor):
         config: SourceConfig,
         memory: SourceMemory,
         supervisor: ActorRef[Any],
+        clients: ClientCounts,
     ) -> None:
         super().__init__()
         self.source = source
@@ -109,6 +110,7 @@ class SourceActor(LoopActor):
         self._window_timer: asyncio.TimerHandle | None = None
         self._window_at = 0.0
         self._counts = memory.counts
+        self._clients = clients
 
     # Life
 
@@ -217,8 +219,8 @@ class SourceActor(LoopActor):
         if subscription.rhythm is not None:
             self._hand_out(self._memory.flush_window(subscription))
         reader = self._memory.beginning(subscription, timestamp)
+        subscription.outlet.occupy()
         self._memory.add(subscription)
-        subscription.outlet.free = False
         if not tell(subscription.connection, Attached(subscription, reader)):
             self._memory.remove(subscription)
 
@@ -409,7 +411,7 @@ class SourceActor(LoopActor):
 
     def _hand_out(self, told: Iterable[tuple[Group, Delivery]]) -> None:
         """Connections before which nothing stands have their changes put on the socket; the others are told."""
-        addressed = hand_out(told)
+        addressed = hand_out(told, self._clients)
         for connection, deliveries in addressed.items():
             if not tell(connection, Delivered(deliveries)):
                 for subscriptions, _delivery in deliveries:

@@ -19,6 +19,7 @@ from actors.source_messages import Attach
 from actors.supervisor import Restart, StartChild, StopChildren
 from tests.actors.support import Listener, World, subscription, until
 from tycostream.databases.driver import Ready
+from tycostream.metrics import ClientCounts
 from tycostream.model import Event, Position, Row, Source
 from tycostream.relay.channel import Channel
 from tycostream.relay.driver import RelayDriver
@@ -77,7 +78,7 @@ class Far(World):
             return Noting(RelayDriver(source, self.link), self.told)
 
         def make(supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return SourceActor.start(self.follows, make_driver, settings, self.memory, supervisor)
+            return SourceActor.start(self.follows, make_driver, settings, self.memory, supervisor, ClientCounts())
 
         await self.supervisor.ask(StartChild("source", "trades", make, Restart(delay=0.001)), block=False)
 

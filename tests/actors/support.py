@@ -18,6 +18,7 @@ from actors.source_messages import Attached, Delivered, Refused
 from actors.supervisor import Restart, StartChild, StopChildren, Supervisor
 from tests.views.support import SOURCE, Client, Everything, changes_of, subscription
 from tycostream.databases.driver import Ready
+from tycostream.metrics import ClientCounts
 from tycostream.model import (
     Change,
     Changes,
@@ -118,6 +119,7 @@ class World:
         self.directory: dict[tuple[str, str], ActorRef[Any]] = {}
         self.board = SourceBoard()
         self.memory = SourceMemory(RowCache(follows), recent or RecentLimits())
+        self.counts = ClientCounts()
         self.runs: list[ScriptedDriver] = []
         self.supervisor: ActorRef[Any] = Supervisor.start(self.board, self.directory)
         self._listeners: list[ActorRef[Any]] = []
@@ -141,7 +143,7 @@ class World:
             return ScriptedDriver(self.runs)
 
         def make(supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return SourceActor.start(self.follows, make_driver, settings, self.memory, supervisor)
+            return SourceActor.start(self.follows, make_driver, settings, self.memory, supervisor, self.counts)
 
         await self.supervisor.ask(StartChild("source", "trades", make, Restart(delay=0.001)), block=False)
 

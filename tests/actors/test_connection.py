@@ -41,23 +41,38 @@ class SlowTransport:
 
     def __init__(self) -> None:
         self.stuck = False
+        self.held_up = False
+        """Something that is not the connection's stands before what it sends."""
         self.pending = 0
-        self.bytes_sent = 0
+        self.acknowledged = None
         self.sends = 0
         self.closed: tuple[int, str] | None = None
         self.messages: list[dict[str, Any]] = []
 
     def send(self, frames: bytes) -> None:
         self.sends += 1
-        self.bytes_sent += len(frames)
-        self.pending += len(frames) if self.stuck else 0
         self.messages += parse(frames)
+        if self.stuck:
+            self.pending += len(frames)
+            self.on_blocked()
 
-    def try_send(self, frames: bytes) -> bool:
-        if not self.pending:
-            self.send(frames)
-            return True
-        return False
+    @property
+    def blocked(self) -> bool:
+        return self.held_up or self.pending > 0
+
+    def put(self, frames: bytes) -> int:
+        assert not self.blocked, "something stands before it"
+        if self.stuck:
+            return len(frames) // 2
+        self.send(frames)
+        return len(frames)
+
+    def left(self, frames: bytes, taken: int) -> None:
+        assert taken == len(frames) // 2
+        self.send(frames)
+
+    def on_blocked(self) -> None:
+        raise AssertionError("nobody listens")
 
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)

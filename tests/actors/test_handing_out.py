@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from actors.source_messages import Delivered
 from tests.actors.support import World, until, world
 from tests.actors.test_connection import Connected, connection
 from tests.support.client import TRANSPORT_WS
-from tests.views.support import SOURCE, Client
+from tests.views.support import SOURCE, Client, applied, subscription
 from tycostream.graphql.rendering import Selection
+from tycostream.metrics import ClientCounts
 from tycostream.model import Row
-from tycostream.views import outbox
+from tycostream.views import Outlet, RowCache, Views, outbox
 from tycostream.web.close_codes import CloseCode
 
 ROWS: list[Row] = [(str(key), "X", "1") for key in range(3)]
@@ -33,6 +35,20 @@ def query(which: int) -> str:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "CHUNK_ROWS", 1)
+
+
+class Socket:
+    """Takes everything."""
+
+    def __init__(self) -> None:
+        self.had: list[bytes] = []
+
+    def put(self, frames: bytes) -> int:
+        self.had.append(frames)
+        return len(frames)
+
+    def left(self, _frames: bytes, _taken: int) -> None:
+        raise AssertionError("nothing is left")
 
 
 class Replayed:
@@ -169,6 +185,44 @@ async def test_what_can_not_be_rendered_ends_the_client_that_asked_for_it_and_no
         await until(lambda: not list(made.memory.subscriptions()))
         assert made.source is source
         assert source.is_alive()
+
+
+async def test_nothing_goes_past_what_others_have_put_before_it() -> None:
+    async with world() as made, connection(made, TRANSPORT_WS) as client:
+        client.say("connection_init")
+        client.start("a", query(2))
+        driver = await made.run(1)
+        driver.snapshot(1, *ROWS)
+        await until(lambda: len(client.of_type("next")) == 3)
+        client.transport.held_up = True
+        client.transport.on_blocked()
+        client.say("ping")  # a turn of the connection, at whose end it is not free
+        await until(lambda: client.of_type("pong"))
+        driver.change(2, ("0", ("0", "X", "2")))
+        await until(lambda: len(client.of_type("next")) == 4)  # by message: a direct one would fail
+        client.transport.held_up = False
+        client.ref.tell(SocketDrained())
+        driver.change(3, ("0", ("0", "X", "3")))
+        await until(lambda: len(client.of_type("next")) == 5)
+
+
+def test_nothing_goes_past_a_message_to_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handing_out, "MOST_SENDS", 1)
+    views, sockets = Views(), [Socket(), Socket()]
+    ones = [replace(subscription(), outlet=Outlet(number, socket)) for number, socket in enumerate(sockets)]
+    for one in ones:
+        views.add(one)
+        one.outlet.release()
+    cache = RowCache(SOURCE)
+    views.route([(1, applied(cache, [("0", ROWS[0])]))])
+    told = handing_out.hand_out(views.flush(), ClientCounts())
+    assert [len(socket.had) for socket in sockets] == [1, 0]
+    assert list(told) == [1]
+    assert [one.outlet.free for one in ones] == [True, False]
+    views.route([(2, applied(cache, [("0", None)]))])
+    monkeypatch.setattr(handing_out, "MOST_SENDS", 2)
+    assert list(handing_out.hand_out(views.flush(), ClientCounts())) == [1]
+    assert [len(socket.had) for socket in sockets] == [2, 0]
 
 
 async def test_beyond_so_many_sends_clients_are_told_by_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,6 @@ from tycostream.web.close_codes import CloseCode
 
 
 @dataclass(eq=False)
-class Socket:
-    bytes_sent: int
-
-
-@dataclass(eq=False)
 class Outbox:
     rows: int = 0
     recent_rows: int = 0
@@ -39,20 +34,6 @@ async def test_what_can_be_counted_is_there_from_the_beginning_as_zero() -> None
         "1006",
         "other",
     }
-
-
-async def test_who_has_left_still_counts() -> None:
-    counts = ClientCounts()
-    one, other = Socket(100), Socket(20)
-    counts.sockets |= {one, other}
-    counts.opened = 2
-    assert (await read({"service": list(counts.samples())})).value("tycostream_connection_sent_bytes_total") == 120
-    one.bytes_sent = 150
-    counts.release(one)
-    counts.left(None, 1000)
-    found = await read({"service": list(counts.samples())})
-    assert found.value("tycostream_connection_sent_bytes_total") == 170
-    assert found.value("tycostream_connections") == 1
 
 
 async def test_what_waits_is_of_this_moment_and_what_was_dropped_stays() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from tornado.iostream import IOStream
 
 from tests.web.support import WAIT, until
+from tycostream.metrics import ClientCounts
 from tycostream.web.transport import UNSENT_BYTES, SocketTransport
 
 BLOCK = bytes(range(256)) * 4096  # 1 MiB
@@ -27,10 +28,15 @@ class Pair:
     told: list[object] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.counts = ClientCounts()
         self.transport = SocketTransport(
-            self.stream, lambda code, reason: self.told.append((code, reason)), lambda: self.told.append("progressed")
+            self.stream,
+            lambda code, reason: self.told.append((code, reason)),
+            lambda: self.told.append("progressed"),
+            self.counts,
         )
         self.transport.on_drained = lambda: self.told.append("drained")
+        self.transport.on_blocked = lambda: self.told.append("blocked")
 
     async def read(self, size: int) -> bytes:
         loop = asyncio.get_running_loop()
@@ -67,7 +73,7 @@ async def test_what_fits_goes_straight_to_the_kernel() -> None:
         ends.transport.send(b"two")
         assert ends.transport.pending == 0
         assert ends.client.recv(6) == b"onetwo"  # no turn of the loop was needed
-        assert ends.transport.bytes_sent == 6
+        assert ends.counts.sent == 6
         assert not ends.told
         assert ends.stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
@@ -91,6 +97,45 @@ async def test_what_does_not_fit_waits_and_arrives_in_order() -> None:
         ends.transport.send(b"direct again")
         assert ends.transport.pending == 0
         assert await ends.read(12) == b"direct again"
+
+
+async def test_it_is_told_when_nothing_may_go_past_the_stream_and_when_it_may_again() -> None:
+    async with pair() as ends:
+        ends.transport.wait_for(ends.stream.write(BLOCK * 4))
+        assert ends.transport.blocked
+        assert ends.told == ["blocked"]
+        assert not ends.transport.pending, "what others have written is not the connection's"
+        await ends.read(len(BLOCK) * 4)
+        await until(lambda: not ends.transport.blocked)
+        assert ends.told == ["blocked", "drained"]
+
+
+async def test_what_a_direct_send_has_left_goes_before_everything_else() -> None:
+    async with pair() as ends:
+        taken = ends.transport.put(BLOCK * 4)
+        assert 0 < taken < len(BLOCK) * 4
+        ends.transport.left(BLOCK * 4, taken)
+        assert ends.transport.blocked
+        assert ends.told == ["blocked"]
+        ends.transport.send(b"behind")
+        assert await ends.read(len(BLOCK) * 4 + 6) == BLOCK * 4 + b"behind"
+        await until(lambda: not ends.transport.blocked)
+        assert ends.told[-1] == "drained"
+
+
+async def test_a_direct_send_to_a_socket_that_is_gone_ends_the_stream() -> None:
+    async with pair() as ends:
+        ends.transport.send(b"unread")
+        ends.client.close()
+        taken = None
+        while taken is None:
+            with contextlib.suppress(OSError):
+                ends.transport.put(b"x")
+                continue
+            taken = 0
+        ends.transport.left(b"x", taken)
+        assert ends.stream.closed()
+        assert ends.transport.pending == 0
 
 
 async def test_nothing_overtakes_what_tornado_has_queued() -> None:
@@ -133,7 +178,8 @@ async def test_a_close_is_asked_for_once_and_nothing_is_sent_after_it() -> None:
         ends.transport.close(4400, "why")
         ends.transport.close(1001, "again")
         ends.transport.send(b"after")
-        assert ends.told == [(4400, "why")]
+        assert ends.transport.blocked
+        assert ends.told == ["blocked", (4400, "why")]
         ends.stream.close()
         assert await ends.read(100) == b"before"
 
@@ -143,7 +189,7 @@ async def test_nothing_is_sent_once_it_is_abandoned() -> None:
         ends.transport.abandon()
         ends.transport.send(b"after")
         ends.transport.close(1001, "late")
-        assert not ends.told
+        assert ends.told == ["blocked"]
         ends.stream.close()
         assert await ends.read(100) == b""
 

@@ -50,6 +50,7 @@ class Clients:
         status: Callable[[], ServiceStatus],
         actors: ListActors,
         metrics: CollectMetrics,
+        counts: ClientCounts,
     ) -> None:
         self._settings = settings
         self._engine = engine
@@ -61,8 +62,8 @@ class Clients:
         self._supervisor: ActorRef[Any] | None = None
         self._server: HTTPServer | None = None
         near = NearLimits()
-        self._counts = ClientCounts()
-        self._shared = SharedLimits(near, Backlog(settings.limits.max_total_pending_bytes, near), self._counts)
+        self._counts = counts
+        self._shared = SharedLimits(near, Backlog(settings.limits.max_total_pending_bytes, near), counts)
 
     def listen(self, supervisor: ActorRef[Any], routes: Sequence[Route] = (), *, shared: bool = False) -> int:
         """Serve clients from now on; the port, which may be `shared` with other processes. `routes` are answered beside

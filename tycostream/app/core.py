@@ -28,7 +28,7 @@ from tycostream.graphql import Engine, UnavailableError
 from tycostream.graphql.errors import SCHEMA_CHANGED, SOURCE_REMOVED
 from tycostream.graphql.limits import Limits
 from tycostream.graphql.schema import build_schema
-from tycostream.metrics import LoopDelay, Sample, sample
+from tycostream.metrics import ClientCounts, LoopDelay, Sample, sample
 from tycostream.metrics.process import process_samples
 from tycostream.model import Catalog, Row
 from tycostream.reload import Changeover, compare
@@ -63,6 +63,7 @@ class Core:
         self._since = time.time()
         self._supervised = board
         self._delay = LoopDelay()
+        self._counts = ClientCounts()
         self.collections = Collections()
 
     def on_supervisor_end(self, tell_of: Callable[[BaseException | None], None]) -> None:
@@ -169,7 +170,7 @@ class Core:
         make_driver = self._follow_board if source is STATUS else self._make_driver
 
         def make_source(supervisor: ActorRef[Any]) -> ActorRef[Any]:
-            return SourceActor.start(source, make_driver, self._source_config, memory, supervisor)
+            return SourceActor.start(source, make_driver, self._source_config, memory, supervisor, self._counts)
 
         await self._start_child(StartChild(*place_of(source), make_source, Restart()))
 

@@ -89,7 +89,9 @@ class Service(Core):
                 settings, self._directory, self._board, lambda: self.catalog, self.status, self._answer
             )
         else:
-            self._clients = Clients(settings, self._engine, self._directory, self.status, self.actors, self.metrics)
+            self._clients = Clients(
+                settings, self._engine, self._directory, self.status, self.actors, self.metrics, self._counts
+            )
 
     # Life
 

@@ -46,7 +46,9 @@ class Worker(Core):
         self._here = SourceBoard()
         self._make_driver = lambda source: RelayDriver(source, link)
         self._engine = Engine(order.catalog, self._bounds, self, statuses=self._board, elsewhere=self._execute)
-        self._clients = Clients(self.settings, self._engine, self._directory, self.status, self.actors, self.metrics)
+        self._clients = Clients(
+            self.settings, self._engine, self._directory, self.status, self.actors, self.metrics, self._counts
+        )
         self._service = order.status
         self._applying: asyncio.Task[None] | None = None
 

@@ -32,12 +32,6 @@ _ERRORS = [
 ]
 
 
-class Socket(Protocol):
-    """What is read of a WebSocket that is open."""
-
-    bytes_sent: int
-
-
 class Waiting(Protocol):
     """What is read of that which waits for a slow client."""
 
@@ -59,14 +53,13 @@ class ClientCounts:
     """See the module. What is likely to be counted is there from the beginning, as 0: of what appears with a 1,
     Prometheus sees no increase.
 
-    `sockets` are those that are open, and `outboxes` those in which something waits: what they know is read when
-    somebody asks, and added up here once they are gone."""
+    `outboxes` are those in which something waits: what they know is read when somebody asks, and added up here once
+    they are empty. `sent` are bytes that were handed to WebSockets."""
 
     opened: int = 0
     closed: Counter[tuple[str, str]] = field(default_factory=lambda: Counter(dict.fromkeys(_ENDS, 0)))
     operations: Counter[tuple[str, str]] = field(default_factory=lambda: Counter(dict.fromkeys(_OPERATIONS, 0)))
     errors: Counter[tuple[str, str]] = field(default_factory=lambda: Counter(dict.fromkeys(_ERRORS, 0)))
-    sockets: set[Socket] = field(default_factory=set)
     outboxes: set[Waiting] = field(default_factory=set)
     sent: int = 0
     dropped: int = 0
@@ -77,11 +70,6 @@ class ClientCounts:
         by = CLIENT if ours is None else SERVICE
         # A client may choose among thousands of codes, which are to be no thousands of samples
         self.closed[str(code) if code in _KNOWN_CODES else OTHER, by] += 1
-
-    def release(self, socket: Socket) -> None:
-        """Nothing more is sent here."""
-        self.sockets.discard(socket)
-        self.sent += socket.bytes_sent
 
     def emptied(self, outbox: Waiting) -> None:
         """Nothing more waits here."""
@@ -105,8 +93,7 @@ class ClientCounts:
         yield sample("tycostream_connections_behind", sum([not one.empty for one in outboxes]))
         yield sample("tycostream_connections_merging", sum([one.merging for one in outboxes]))
         yield sample("tycostream_connection_waiting_changes", sum([one.rows + one.recent_rows for one in outboxes]))
-        sent = self.sent + sum([one.bytes_sent for one in self.sockets])
-        yield sample("tycostream_connection_sent_bytes_total", sent)
+        yield sample("tycostream_connection_sent_bytes_total", self.sent)
         dropped = self.dropped + sum([one.dropped for one in outboxes])
         yield sample("tycostream_connection_changes_dropped_total", dropped)
         for (kind, transport), count in self.operations.items():

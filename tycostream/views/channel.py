@@ -7,21 +7,41 @@ itself; at any other time it tells the connection, which sees to the order.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from tycostream.views.delivery import Delivery, Envelope, Run, Subscription, runs_of
+
+Put = Callable[[bytes], int]
+"""Hands bytes to the kernel and says how many it took, at once; OSError where it takes none."""
+
+
+class Sockets(dict[Put, "Channel"]):
+    """Channels by what gives changes to their sockets; all of them take the same bytes, wrapped in this envelope, or
+    each its own, where there is none."""
+
+    __slots__ = ("envelope",)
+
+    def __init__(self, envelope: Envelope | None) -> None:
+        self.envelope = envelope
 
 
 class Sender(Protocol):
     """A socket, as far as an outlet needs it."""
 
-    def try_send(self, frames: bytes) -> bool:
-        """Send them unless something stands before them. Returns whether it did."""
+    def put(self, frames: bytes, /) -> int:
+        """See `Put`. Only for who knows that nothing stands before these bytes."""
+
+    def left(self, frames: bytes, taken: int) -> None:
+        """`put` took only so much of these frames: the rest is seen to. From now on something stands before others."""
 
 
 class _Nowhere:
-    def try_send(self, _frames: bytes) -> bool:
-        return False
+    def put(self, _frames: bytes) -> int:
+        return 0
+
+    def left(self, _frames: bytes, _taken: int) -> None:
+        pass
 
 
 NOWHERE = _Nowhere()
@@ -31,8 +51,8 @@ class Outlet:
     """A connection as its sources see it: `connection` is its actor's reference.
 
     `free` says that nothing stands before a change: no message to the connection, nothing in its outbox, nothing that
-    its socket has not taken. Only then may `sender` be given frames; it says whether it took them. The connection sets
-    `free` at the end of its turns; a source that tells it something takes it back.
+    its socket has not taken. Only then may `sender` be given frames. The connection releases its outlet at the end of
+    its turns; who puts something before later changes occupies it, be it a source, the connection or its socket.
     """
 
     __slots__ = ("_channels", "connection", "free", "sender")
@@ -43,22 +63,44 @@ class Outlet:
         self.free = False
         self._channels: dict[object, dict[Channel, None]] = {}
 
+    def release(self) -> None:
+        """Nothing stands before a change any more."""
+        if not self.free:
+            self.free = True
+            self._sort()
+
+    def occupy(self) -> None:
+        """Something does."""
+        if self.free:
+            self.free = False
+            self._sort()
+
+    def _sort(self) -> None:
+        for channels in self._channels.values():
+            if len(channels) == 1:  # the others are never ready
+                next(iter(channels)).sort()
+
     def enter(self, channel: Channel) -> None:
         """The connection follows one more group of a source."""
         channels = self._channels.setdefault(channel.source, {})
         channels[channel] = None
         channel.alone = len(channels) == 1
         if len(channels) == 2:
-            next(iter(channels)).alone = False
+            self._alone(channels, False)
 
     def leave(self, channel: Channel) -> None:
         """It follows the group no more."""
         channels = self._channels[channel.source]
         del channels[channel]
         if len(channels) == 1:
-            next(iter(channels)).alone = True
+            self._alone(channels, True)
         elif not channels:
             del self._channels[channel.source]
+
+    def _alone(self, channels: dict[Channel, None], alone: bool) -> None:
+        first = next(iter(channels))
+        first.alone = alone
+        first.sort()
 
 
 class Channel:
@@ -66,21 +108,29 @@ class Channel:
 
     `alone`: the connection follows nothing else of the source, so that there is nothing to bring into order. `intact`:
     none of its subscriptions has been ended by its client. `subscriptions` is a tuple that is replaced, never changed;
-    those whose prefixes are equally long stand together. `sole` is the envelope of the only one, if it is that: with a
-    thousand clients every object that is looked at for each of them has to come from memory.
+    those whose prefixes are equally long stand together. `stands`: among which of the ready channels it is, if any.
     """
 
-    __slots__ = ("_runs", "alone", "intact", "outlet", "sole", "source", "subscriptions")
+    __slots__ = ("_others", "_runs", "alone", "intact", "outlet", "source", "stands", "subscriptions")
 
-    def __init__(self, source: object, outlet: Outlet) -> None:
+    def __init__(self, source: object, outlet: Outlet, others: Channels) -> None:
         self.source = source
         self.outlet = outlet
         self.alone = False
         self.intact = True
         self.subscriptions: tuple[Subscription, ...] = ()
-        self.sole: Envelope | None = None
+        self.stands: Sockets | None = None
         self._runs: list[Run] | None = None
-        outlet.enter(self)
+        self._others = others
+
+    def sort(self) -> None:
+        """What decides whether it is ready, and for which bytes, may have changed."""
+        self._others.sort(self, ready=self.alone and self.intact and self.outlet.free)
+
+    @property
+    def sole(self) -> Envelope | None:
+        """The envelope of its only subscription; None where there are several."""
+        return self.subscriptions[0].envelope if len(self.subscriptions) == 1 else None
 
     def add(self, subscription: Subscription) -> None:
         """One more of the same connection."""
@@ -88,18 +138,21 @@ class Channel:
         at = bisect_right(others, _prefix_length(subscription), key=_prefix_length)
         self._have((*others[:at], subscription, *others[at:]))
         subscription.channel = self
-        self.intact = self.intact and subscription.live
 
     def remove(self, subscription: Subscription) -> None:
         """One less; an empty channel is to be closed."""
         self._have(tuple(one for one in self.subscriptions if one is not subscription))
         subscription.channel = None
-        self.intact = all(one.live for one in self.subscriptions)
 
     def _have(self, subscriptions: tuple[Subscription, ...]) -> None:
         self.subscriptions = subscriptions
-        self.sole = subscriptions[0].envelope if len(subscriptions) == 1 else None
         self._runs = None
+        self.look()
+
+    def look(self) -> None:
+        """One of its subscriptions may have been ended, or is not among them any more."""
+        self.intact = all(one.live for one in self.subscriptions)
+        self.sort()
 
     def frames(self, delivery: Delivery) -> bytes:
         """The delivery as messages for all of them."""
@@ -107,9 +160,67 @@ class Channel:
             self._runs = runs_of(self.subscriptions)
         return delivery.joined(self._runs)
 
-    def close(self) -> None:
-        """Nothing more comes through it."""
-        self.outlet.leave(self)
+
+class Channels:
+    """The channels of a group. `ready` are those whose sockets may be given changes now: by the envelope of their only
+    subscription, or under None where they have several. `occupied` are all others.
+
+    They are kept apart so that a change costs nothing but a send for each of a thousand clients: every object that is
+    looked at for each of them, to ask whether and what it may be sent, would have to come from memory.
+    """
+
+    __slots__ = ("_by_outlet", "occupied", "ready")
+
+    def __init__(self) -> None:
+        self._by_outlet: dict[Outlet, Channel] = {}
+        self.ready: dict[Envelope | None, Sockets] = {}
+        self.occupied: dict[Channel, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_outlet)
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter(self._by_outlet.values())
+
+    def add(self, subscription: Subscription) -> None:
+        """One more, in the channel of its connection."""
+        outlet = subscription.outlet
+        channel = self._by_outlet.get(outlet)
+        if channel is None:
+            channel = self._by_outlet[outlet] = Channel(subscription.source, outlet, self)
+            outlet.enter(channel)
+        channel.add(subscription)
+
+    def remove(self, subscription: Subscription) -> bool:
+        """One less. Returns whether it was there."""
+        outlet = subscription.outlet
+        channel = self._by_outlet.get(outlet)
+        if channel is None or subscription not in channel.subscriptions:
+            return False
+        channel.remove(subscription)
+        if not channel.subscriptions:
+            outlet.leave(channel)
+            self.sort(channel, ready=False)
+            del self._by_outlet[outlet], self.occupied[channel]
+        return True
+
+    def sort(self, channel: Channel, *, ready: bool) -> None:
+        """Put one where it belongs."""
+        put = channel.outlet.sender.put
+        if (sockets := channel.stands) is None:
+            self.occupied.pop(channel, None)
+        else:
+            del sockets[put]
+            if not sockets:
+                del self.ready[sockets.envelope]
+        if ready:
+            envelope = channel.sole
+            channel.stands = self.ready.get(envelope) or Sockets(envelope)
+            channel.stands[put] = channel
+            self.ready[envelope] = channel.stands
+        else:
+            channel.stands = None
+            self.occupied[channel] = None
 
 
 def _prefix_length(subscription: Subscription) -> int:

@@ -89,7 +89,7 @@ class Subscription:
         """Its client wants no more of it."""
         self.live = False
         if self.channel is not None:
-            self.channel.intact = False
+            self.channel.look()
 
     @property
     def connection(self) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tycostream.filters import Explanation, Filter, FilterIndex
 from tycostream.model import Operation, Row
 from tycostream.views.applying import Delta
-from tycostream.views.channel import Channel, Outlet
+from tycostream.views.channel import Channels
 from tycostream.views.delivery import Delivery, Selection, Subscription, ViewChange
 from tycostream.views.pace import Rhythm
 from tycostream.views.windows import Window
@@ -29,32 +29,14 @@ class Group:
     selection: Selection
     marked: bool = False
     window: Window | None = None
-    channels: dict[Outlet, Channel] = field(default_factory=dict)
+    channels: Channels = field(default_factory=Channels)
     news: bytes | None = None
 
     @property
     def subscriptions(self) -> Iterator[Subscription]:
         """All of them, by connection."""
-        for channel in self.channels.values():
+        for channel in self.channels:
             yield from channel.subscriptions
-
-    def add(self, subscription: Subscription) -> None:
-        """One more."""
-        channel = self.channels.get(subscription.outlet)
-        if channel is None:
-            channel = self.channels[subscription.outlet] = Channel(subscription.source, subscription.outlet)
-        channel.add(subscription)
-
-    def remove(self, subscription: Subscription) -> bool:
-        """One less. Returns whether it was there."""
-        channel = self.channels.get(subscription.outlet)
-        if channel is None or subscription not in channel.subscriptions:
-            return False
-        channel.remove(subscription)
-        if not channel.subscriptions:
-            channel.close()
-            del self.channels[subscription.outlet]
-        return True
 
 
 @dataclass(eq=False, slots=True)
@@ -100,14 +82,14 @@ class Views:
         if group is None:
             window = Window(subscription.rhythm) if subscription.rhythm else None
             group = view.groups[key] = Group(subscription.selection, subscription.marked, window)
-        group.add(subscription)
+        group.channels.add(subscription)
 
     def remove(self, subscription: Subscription) -> bool:
         """Returns whether it was there."""
         view = self._views.get(subscription.filter)
         key = subscription.selection, subscription.rhythm
         group = None if view is None else view.groups.get(key)
-        if view is None or group is None or not group.remove(subscription):
+        if view is None or group is None or not group.channels.remove(subscription):
             return False
         if not group.channels:
             del view.groups[key]

@@ -159,8 +159,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         if self._protocol is None:
             self._shut(CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE, CloseCode.SUBPROTOCOL_NOT_ACCEPTABLE.reason)
             return
-        self._transport = SocketTransport(connection.stream, self._shut, connection.progressed)
-        self.counts.sockets.add(self._transport)
+        self._transport = SocketTransport(connection.stream, self._shut, connection.progressed, self.counts)
         connection.written = self._transport.wait_for
         agent = self.request.headers.get("User-Agent")
         info = ConnectionInfo(self._address, self._protocol, agent)
@@ -203,8 +202,6 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         assert connection is not None
         theirs = self.close_code or (NO_CODE if connection.client_closed else None)
         self.counts.left(connection.closed_with, theirs)
-        if self._transport is not None:
-            self.counts.release(self._transport)
 
     def on_connection_close(self) -> None:
         if self.get_status() == 101:

@@ -15,6 +15,10 @@ from typing import Protocol
 
 from tornado.iostream import IOStream, StreamBufferFullError, StreamClosedError
 
+from tycostream.metrics import ClientCounts
+from tycostream.views.channel import Put
+from tycostream.web.tcp import sent
+
 UNSENT_BYTES = 256 * 1024
 """What the kernel takes beyond what is on its way to a client (TCP_NOTSENT_LOWAT). Its buffer grows to megabytes, and
 what lies in it can't be merged with later changes any more."""
@@ -30,84 +34,116 @@ class ConnectionInfo:
 
 
 class Transport(Protocol):
-    """A socket as its connection sees it."""
+    """A socket as its connection sees it; for its sources, see `views.channel.Sender`."""
 
-    bytes_sent: int
+    on_blocked: Callable[[], None]
+    """Called whenever something stands before what would be sent next."""
+
+    def put(self, frames: bytes, /) -> int:
+        """See `Sender`."""
 
     @property
     def pending(self) -> int:
         """Bytes that were handed to `send` and that the kernel has not taken yet."""
 
+    @property
+    def blocked(self) -> bool:
+        """Whether `put` may not be used: something waits, or nothing may be sent any more."""
+
+    @property
+    def acknowledged(self) -> int | None:
+        """Bytes that the client's system has taken, where this one tells."""
+
     def send(self, frames: bytes) -> None:
         """Send complete frames."""
 
-    def try_send(self, frames: bytes) -> bool:
-        """Send complete frames unless something waits to be sent before them. Returns False where it did nothing."""
+    def left(self, frames: bytes, taken: int) -> None:
+        """See `Sender`."""
 
     def close(self, code: int, reason: str) -> None:
         """Close after what is pending."""
 
 
+def _nobody() -> None:
+    pass
+
+
 class SocketTransport:
-    """A Transport over the stream of a Tornado WebSocket. `on_drained` is called when `pending` is back at 0.
+    """A Transport over the stream of a Tornado WebSocket. `on_drained` is called when it is not blocked any more.
 
     It has to know whenever the stream writes: what else is handed to the stream is told with `wait_for`.
     """
 
     __slots__ = (
-        "_blocked",
+        "_blocks",
         "_close",
         "_closing",
+        "_counts",
         "_progressed",
-        "_socket",
         "_stream",
-        "bytes_sent",
+        "on_blocked",
         "on_drained",
         "pending",
+        "put",
     )
 
-    def __init__(self, stream: IOStream, close: Callable[[int, str], None], progressed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        stream: IOStream,
+        close: Callable[[int, str], None],
+        progressed: Callable[[], None],
+        counts: ClientCounts,
+    ) -> None:
         """`close` starts the closing handshake; `progressed` is called when the kernel has taken what had waited."""
         self._stream = stream
-        self._socket: socket.socket = stream.socket
+        self.put: Put = stream.socket.send
         self._close = close
         self._progressed = progressed
+        self._counts = counts
         self._closing = False
-        self._blocked = 0  # how much forbids a direct send: writes of the stream that are not done, and closing
-        self.bytes_sent = 0
+        self._blocks = 0  # how much forbids a direct send: writes of the stream that are not done, and closing
         self.pending = 0
-        self.on_drained: Callable[[], None] = lambda: None
+        self.on_drained = self.on_blocked = _nobody
         stream.set_nodelay(True)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT") and self._socket.family in (socket.AF_INET, socket.AF_INET6):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        kernel: socket.socket = stream.socket
+        if hasattr(socket, "TCP_NOTSENT_LOWAT") and kernel.family in (socket.AF_INET, socket.AF_INET6):
+            kernel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         if stream.writing():
             self.wait_for(stream.write(b""))
 
+    @property
+    def blocked(self) -> bool:
+        """See `Transport`."""
+        return self._blocks > 0
+
+    @property
+    def acknowledged(self) -> int | None:
+        """See `Transport`."""
+        known = None if self._stream.closed() else sent(self._stream.socket)
+        return None if known is None else known.acknowledged
+
     def send(self, frames: bytes) -> None:
         """Send complete frames. On a socket that is closing or gone it does nothing: its end is told elsewhere."""
-        if not self.try_send(frames) and not self._closing and not self._stream.closed():
-            self.bytes_sent += len(frames)
+        if self._closing or self._stream.closed():
+            return
+        self._counts.sent += len(frames)
+        if self._blocks:
             self._queue(frames)
-
-    def try_send(self, frames: bytes) -> bool:
-        """See `Transport`. What the kernel takes only in part waits to be sent as a whole."""
-        if self._blocked:
-            return False
+            return
         try:
-            sent = self._socket.send(frames)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
+            taken = self.put(frames)
         except OSError:
-            self._stream.close()
-            return False
-        self.bytes_sent += len(frames)
-        if sent != len(frames):
-            self._queue(memoryview(frames)[sent:])
-        return True
+            taken = 0
+        if taken != len(frames):
+            self.left(frames, taken)
+
+    def left(self, frames: bytes, taken: int) -> None:
+        """See `views.channel.Sender`. Where the socket is gone, the stream finds out."""
+        self._queue(memoryview(frames)[taken:])
 
     def wait_for(self, written: asyncio.Future[None]) -> None:
         """The stream has been handed something by others: until it is written nothing goes past it."""
-        self._blocked += 1
+        self._block()
         written.add_done_callback(self._unblock)
 
     def close(self, code: int, reason: str) -> None:
@@ -120,10 +156,17 @@ class SocketTransport:
         """Send no more: somebody else closes the socket."""
         if not self._closing:
             self._closing = True
-            self._blocked += 1
+            self._block()
+            self.on_drained = self.on_blocked = _nobody  # no rings
+
+    def _block(self) -> None:
+        self._blocks += 1
+        self.on_blocked()
 
     def _unblock(self, _written: object) -> None:
-        self._blocked -= 1
+        self._blocks -= 1
+        if not self._blocks and not self._stream.closed():
+            self.on_drained()
 
     def _queue(self, rest: bytes | memoryview) -> None:
         size = len(rest)
@@ -132,15 +175,15 @@ class SocketTransport:
         except (StreamClosedError, StreamBufferFullError):
             self._stream.close()
             return
+        if self._stream.closed():
+            return
         self.pending += size
-        self._blocked += 1
+        self._block()
 
         def taken(_written: object) -> None:
             self.pending -= size
-            self._blocked -= 1
             if not self._stream.closed():
                 self._progressed()
-                if not self.pending:
-                    self.on_drained()
+            self._unblock(_written)
 
         written.add_done_callback(taken)
