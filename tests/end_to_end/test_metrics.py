@@ -209,8 +209,6 @@ async def test_connections_operations_and_errors(postgres: Database, tmp_path: P
         )
         assert gone.value("tycostream_connection_sent_bytes_total") >= sent, "those who have left count"
         await scraped(service.port, lambda found: found.value("tycostream_actors", kind="connection") == 0)
-        assert service._clients is not None
-        assert not service._clients._counts.sockets, "nothing is kept of them"
 
 
 async def test_how_connections_end(postgres: Database, tmp_path: Path) -> None:
