@@ -7,7 +7,7 @@ import asyncio
 
 from actors.intake import SLICE_ROWS
 from actors.source_memory import SourceMemory
-from tycostream.model import Change
+from tycostream.model import Change, Changes
 from tycostream.views import Applied, Delta, Reload
 
 
@@ -44,5 +44,5 @@ def _shown(memory: SourceMemory, changes: list[Change]) -> list[Delta]:
 
 def _applied(memory: SourceMemory, changes: list[Change]) -> list[Delta]:
     applied: list[Applied] = []
-    memory.cache.apply([(0, changes)], applied)
+    memory.cache.apply([Changes(0, changes)], -1, applied)
     return applied[0][1]

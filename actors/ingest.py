@@ -10,7 +10,7 @@ from typing import Any
 
 from actors import first_rows
 from actors.attempts import Attempts
-from actors.intake import SLICE_ROWS
+from actors.intake import SLICE_ROWS, Run
 from actors.source_condition import SourceCondition
 from actors.source_memory import SourceMemory
 from actors.source_messages import State
@@ -94,11 +94,11 @@ class Ingest:
             self._on_waiting(event)
         return None
 
-    def changes(self, run: list[Changes]) -> Work | None:
+    def changes(self, run: Run) -> Work | None:
         """Transactions that came one after the other."""
         last = run[-1]
         self._tap.committed_at = last.committed_at
-        self._memory.counts.changes += sum([len(event.changes) for event in run])
+        self._memory.counts.changes += run.changes
         if self._reload is not None:
             for event in run:
                 self._reload.hold(event.timestamp, event.changes)
@@ -109,13 +109,8 @@ class Ingest:
             return None
         if len(run) == 1 and len(last.changes) > SLICE_ROWS:
             return self._apply_in_slices(last.changes, last.timestamp) if last.timestamp > now else None
-        later: list[tuple[int, list[Change]]] = []
-        for event in run:
-            if event.timestamp > now:
-                now = event.timestamp
-                later.append((now, event.changes))
-        self._apply(later)
-        self._cache.timestamp = now
+        self._apply(run, now)
+        self._cache.timestamp = max(now, last.timestamp)
         return None
 
     def _on_resumed(self) -> None:
@@ -161,19 +156,17 @@ class Ingest:
         rest = iter(changes)
         while piece := list(islice(rest, SLICE_ROWS)):
             self._flush()
-            self._apply([(timestamp, piece)])
+            self._apply([Changes(timestamp, piece)], timestamp - 1)
             await asyncio.sleep(0)
         self._cache.timestamp = timestamp  # the last slice is flushed with the timestamp complete
         self._flush()
 
-    def _apply(self, run: list[tuple[int, list[Change]]]) -> None:
-        """Changes by their timestamps, which rise."""
+    def _apply(self, run: list[Changes], after: int) -> None:
         applied: list[Applied] = []
         try:
-            self._cache.apply(run, applied)
+            self._cache.apply(run, after, applied)
         except Exception:
-            for _timestamp, deltas in applied:
-                self._memory.undelivered.extend(deltas)
+            self._memory.undelivered += applied
             raise
         self._memory.route(applied)
         self._tap.add(applied)

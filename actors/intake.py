@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from tycostream.model import Changes, Event, SnapshotRows
 
@@ -21,12 +20,29 @@ TURN_ROWS = 2000
 """What a source takes of its driver's events before others have their turn."""
 
 
+class Run(list[Changes]):
+    """Transactions that came one after the other: a turn's worth at most, or a single one. `weight`: see `_weight`."""
+
+    __slots__ = ("weight",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = 0
+
+    @property
+    def changes(self) -> int:
+        """Of all transactions."""
+        return self.weight - len(self)
+
+
 class Intake:
     """One run of a driver. `wake` is called when there are events for the source to take, and it does not know that."""
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
-        self._events: deque[tuple[Event, int]] = deque()
+        self._events: deque[Event | Run] = deque()
+        self._growing: Run | None = None
+        """The last of them, where it is a run."""
         self._taken = 0
         self._awake = False
         self._left_events, self._left_rows = TURN_EVENTS, TURN_ROWS
@@ -36,11 +52,21 @@ class Intake:
 
     def emit(self, event: Event) -> None:
         """Hand an event on. Never blocks."""
-        size = len(event.changes) + 1 if event.__class__ is Changes else _size(event)
-        self._rows += size
+        if event.__class__ is Changes:
+            weight = len(event.changes) + 1
+            run = self._growing
+            if run is None or run.weight + weight > TURN_ROWS or len(run) >= TURN_EVENTS:
+                run = self._growing = Run()
+                self._events.append(run)
+            run.append(event)
+            run.weight += weight
+        else:
+            weight = _weight(event)
+            self._growing = None
+            self._events.append(event)
+        self._rows += weight
         if self._rows > INTAKE_ROWS:
             self._caught_up.clear()
-        self._events.append((event, size))
         if not self._awake:
             self._awake = True
             self._wake()
@@ -50,29 +76,24 @@ class Intake:
         """Whether there are events to take."""
         return bool(self._events)
 
-    def next(self) -> Event | list[Changes] | None:
+    def next(self) -> Event | Run | None:
         """The next event, or those that are next if they are changes: what is done for all of them together costs a
         third. None where there is nothing, or a turn's worth has been taken. Then it is time for `rest`."""
-        events, rows = self._events, self._left_rows
-        if not events or self._left_events <= 0 or rows <= 0:
+        events = self._events
+        if not events:
             return None
-        event, taken = events.popleft()
-        if event.__class__ is not Changes:
-            self._left_events -= 1
-            self._taken, self._left_rows = taken, rows - taken
-            return event
-        changes: list[Any] = [event]
-        most = self._left_events
-        while events and len(changes) < most:
-            event, size = events[0]
-            if event.__class__ is not Changes or taken + size > rows:
-                break
-            taken += size
-            changes.append(event)
-            events.popleft()
-        self._left_events -= len(changes)
-        self._taken, self._left_rows = taken, rows - taken
-        return changes
+        event = events[0]
+        count, weight = len(event) if event.__class__ is Run else 1, _weight(event)
+        left = self._left_rows
+        if left < TURN_ROWS and (weight > left or count > self._left_events):
+            return None
+        events.popleft()
+        if event is self._growing:
+            self._growing = None
+        self._left_events -= count
+        self._left_rows = left - weight
+        self._taken = weight
+        return event
 
     def rest(self) -> None:
         """The source has had its turn: it is woken again for what is left."""
@@ -98,5 +119,8 @@ class Intake:
         self._caught_up.set()
 
 
-def _size(event: Event) -> int:
-    return len(event.rows) if isinstance(event, SnapshotRows) else 1
+def _weight(event: Event | Run) -> int:
+    """In rows; a transaction counts as one too, and so does what has none."""
+    if isinstance(event, Run):
+        return event.weight
+    return max(1, len(event.rows)) if isinstance(event, SnapshotRows) else 1

@@ -20,7 +20,7 @@ from actors.attempts import Attempts
 from actors.driver_run import DriverRun, finish
 from actors.handing_out import hand_out
 from actors.ingest import Ingest
-from actors.intake import SLICE_ROWS
+from actors.intake import SLICE_ROWS, Run
 from actors.questions import Questions, answer, candidates, select
 from actors.runtime import LoopActor, handles, tell
 from actors.source_condition import SourceCondition, describe, tellable
@@ -377,7 +377,7 @@ class SourceActor(LoopActor):
         if message.run != self._run.number or intake is None:
             return None
         while (event := intake.next()) is not None:
-            work = self._ingest.changes(event) if isinstance(event, list) else self._ingest.event(event)
+            work = self._ingest.changes(event) if isinstance(event, Run) else self._ingest.event(event)
             if work is not None:
                 return finish(work, intake)
             intake.handled()

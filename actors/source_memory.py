@@ -82,7 +82,7 @@ class SourceMemory:
     recent: RecentChanges = field(init=False)
     unseen: dict[Watch, bool] = field(default_factory=dict)
     waiting: dict[Subscription, None] = field(default_factory=dict)
-    undelivered: list[Delta] = field(default_factory=list)
+    undelivered: list[Applied] = field(default_factory=list)
     timestamp_delivered: int | None = None
     relation: str | None = None
     """Whose history the rows belong to: see `SnapshotStarted`."""
@@ -241,8 +241,7 @@ class SourceMemory:
 
     def route(self, applied: list[Applied]) -> None:
         """Note what changes, by rising timestamps, mean to everybody; it is told at the next flush."""
-        for _timestamp, deltas in applied:
-            self.undelivered += deltas
+        self.undelivered += applied
         self.views.route(applied)
         if not (self.recent.kept or self.audiences or len(self.watches)):
             return
@@ -363,7 +362,7 @@ class SourceMemory:
             audience.derived.undo()
         for watches in self.every_watches():
             watches.discard()
-        self.cache.undo(self.undelivered)
+        self.cache.undo([delta for _timestamp, deltas in self.undelivered for delta in deltas])
         self.undelivered.clear()
         self.cache.timestamp = self.timestamp_delivered
         for recent in self.every_recent():

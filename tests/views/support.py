@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tycostream.filters import Filter, parse_filter
-from tycostream.model import Change, Column, ColumnType, Key, Relation, Row, Source
+from tycostream.model import Change, Changes, Column, ColumnType, Key, Relation, Row, Source
 from tycostream.views import Applied, Delta, Outlet, RowCache, Subscription
 from tycostream.views.delivery import ViewChange
 
@@ -27,7 +27,7 @@ SOURCE = Source(
 def applied(cache: RowCache, changes: Iterable[Change]) -> list[Delta]:
     """What changes of one timestamp do to the rows."""
     done: list[Applied] = []
-    cache.apply([(0, changes)], done)
+    cache.apply([Changes(0, list(changes))], -1, done)
     ((_timestamp, deltas),) = done
     return deltas
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.views.support import SOURCE, applied
-from tycostream.model import UNCHANGED, Change, PartialRow, Row
+from tycostream.model import UNCHANGED, Change, Changes, PartialRow, Row
 from tycostream.views import Applied, Reload, RowCache
 
 keys = st.sampled_from(["1", "2", "3", "4"])
@@ -46,7 +46,14 @@ def test_what_failed_half_way_can_be_undone() -> None:
     cache = cache_of(("1", "AAPL", "1"))
     done: list[Applied] = []
     with pytest.raises(ValueError, match="not known"):
-        cache.apply([(2, [("1", ("1", "AAPL", "2"))]), (3, [("1", None), ("2", PartialRow(("2",), "9"))])], done)
+        cache.apply(
+            [
+                Changes(2, [("1", ("1", "AAPL", "2"))]),
+                Changes(3, [("1", None), ("2", PartialRow(("2",), "9"))]),
+            ],
+            1,
+            done,
+        )
     assert [timestamp for timestamp, _deltas in done] == [2, 3]
     cache.undo([delta for _timestamp, deltas in done for delta in deltas])
     assert cache.rows == {"1": ("1", "AAPL", "1")}

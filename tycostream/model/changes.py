@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tycostream.model.source import Key, Row
 
@@ -94,9 +94,8 @@ class SnapshotComplete:
     past: list[Past] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """The changes of one database transaction (one timestamp) to one source, complete.
+class Changes(NamedTuple):
+    """The changes of one database transaction (one timestamp) to one source, complete. Timestamps rise.
 
     May arrive while a snapshot is being read: the source holds those later than the snapshot's timestamp back
     and applies them when it completes. `committed_at` is when the database committed them (seconds since 1970,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from tycostream.model import Change, Key, PartialRow, Row
+from tycostream.model import Changes, Key, PartialRow, Row
 
 Delta = tuple[Key, Row | None, Row | None, int]
 """What happened to one key: key, old row, new row (None: absent), and the changed columns as a bitmask.
@@ -18,19 +18,19 @@ Delta = tuple[Key, Row | None, Row | None, int]
 The mask is 0 where a row was inserted or deleted, since then every column counts.
 """
 
-Run = Iterable[tuple[int, Iterable[Change]]]
-"""Changes by their timestamps, which rise."""
-
 Applied = tuple[int, list[Delta]]
 """A timestamp, and what changes of it have done to the rows."""
 
 Complete = Callable[[PartialRow, dict[Key, Row]], Row]
-Apply = Callable[[dict[Key, Row], Run, list[Applied], Complete], None]
+Apply = Callable[[dict[Key, Row], Iterable[Changes], int, list[Applied], Complete], None]
 
 _CODE = """
-def apply(rows, run, applied, complete):
+def apply(rows, run, after, applied, complete):
     get = rows.get
-    for timestamp, changes in run:
+    for timestamp, changes, _committed_at in run:
+        if timestamp <= after:
+            continue
+        after = timestamp
         deltas = []
         add = deltas.append
         applied.append((timestamp, deltas))
@@ -59,9 +59,9 @@ def apply(rows, run, applied, complete):
 
 @lru_cache(maxsize=256)
 def apply_of(width: int) -> Apply:
-    """A function that applies changes in their order to rows of so many columns, and appends what they did to
-    `applied`, before it does it. `complete` makes a whole row of one that the database has sent in part. Raises
-    ValueError for rows of another width."""
+    """A function that applies changes later than `after`, in their order, to rows of so many columns, and appends what
+    they did to `applied`, before it does it. `complete` makes a whole row of one that the database has sent in part.
+    Raises ValueError for rows of another width."""
     columns = range(width)
     code = _CODE.format(
         before="".join(f"a{column}, " for column in columns),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tycostream.model import UNCHANGED, Change, Key, PartialRow, Row, Source
-from tycostream.views.applying import Applied, Delta, Run, apply_of
+from tycostream.model import UNCHANGED, Change, Changes, Key, PartialRow, Row, Source
+from tycostream.views.applying import Applied, Delta, apply_of
 
 Values = tuple[Any, ...]
 
@@ -21,14 +21,14 @@ class RowCache:
         self._apply = apply_of(len(source.columns))
         self._frozen: tuple[Row, ...] | None = None
 
-    def apply(self, run: Run, applied: list[Applied]) -> None:
-        """Apply changes in order and append to `applied` what they did, by timestamp. Changes that change nothing leave
-        no delta.
+    def apply(self, run: Iterable[Changes], after: int, applied: list[Applied]) -> None:
+        """Apply changes in order, other than those up to `after`, and append to `applied` what they did, by timestamp.
+        Changes that change nothing leave no delta.
 
         `applied` is filled as it goes, so that `undo` can take back a run that failed half-way.
         """
         self._frozen = None
-        self._apply(self.rows, run, applied, complete)
+        self._apply(self.rows, run, after, applied, complete)
 
     def load(self, rows: dict[Key, Row], timestamp: int) -> None:
         """Take these rows for what the cache holds from now on. The dictionary is the cache's."""
