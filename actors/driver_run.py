@@ -11,16 +11,18 @@ from actors.source_messages import DriverFailed, EventsWait
 from tycostream.databases.driver import DatabaseError, Driver
 from tycostream.model import Position
 
-Tell = Callable[[EventsWait | DriverFailed], object]
+Tell = Callable[[DriverFailed], object]
+Remind = Callable[[EventsWait], Callable[[], object]]
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 
 class DriverRun:
     """The run of a driver that goes on now, if one does. Runs have numbers: so what is still on its way from an earlier
-    one is known for that. `tell` is how the source hears of it, `intake` where its events wait."""
+    one is known for that. `tell` and `remind` are how the source hears of it, `intake` where its events wait."""
 
-    def __init__(self, tell: Tell, spawn: Spawn) -> None:
+    def __init__(self, tell: Tell, remind: Remind, spawn: Spawn) -> None:
         self._tell = tell
+        self._remind = remind
         self._spawn = spawn
         self._task: asyncio.Task[None] | None = None
         self.number = 0
@@ -35,7 +37,7 @@ class DriverRun:
         """Run this driver, once this turn is over: only then is it asked from where."""
         self.number += 1
         number = self.number
-        intake = self.intake = Intake(lambda: self._tell(EventsWait(number)))
+        intake = self.intake = Intake(self._remind(EventsWait(number)))
         self._task = self._spawn(self._drive(number, driver, intake, resume))
 
     def stop(self) -> None:

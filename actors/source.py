@@ -97,7 +97,7 @@ class SourceActor(LoopActor):
         self._memory = memory
         self._cache = memory.cache
         self._condition = SourceCondition(memory, supervisor)
-        self._run = DriverRun(partial(tell, self.actor_ref), self.spawn)
+        self._run = DriverRun(partial(tell, self.actor_ref), self.reminder, self.spawn)
         self._attempts = Attempts(config.retry_min, config.retry_max)
         self._waiting = memory.waiting
         self._questions = Questions()
@@ -400,8 +400,8 @@ class SourceActor(LoopActor):
 
     def _flush(self) -> None:
         """Tell every connection once of all that its subscriptions have to hear."""
-        told = list(self._memory.flush())
-        woken = list(self._memory.flush_watches())
+        told = self._memory.flush()
+        woken = self._memory.flush_watches()
         self._memory.delivered()
         for watch in woken:
             tell(watch.receiver, CrossingsWait())

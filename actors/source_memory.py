@@ -254,13 +254,14 @@ class SourceMemory:
                 audience.route(deltas, timestamp, before)
             self.watches.route(deltas, timestamp)
 
-    def flush(self) -> Iterator[tuple[Group, Delivery]]:
+    def flush(self) -> list[tuple[Group, Delivery]]:
         """What has been noted for subscriptions since the last flush."""
-        yield from self._flush(self.views, self.recent)
+        told = self._flush(self.views, self.recent)
         for derivation, audience in self.audiences.items():
-            yield from self._flush(audience.views, self._recent_of(derivation))
+            told += self._flush(audience.views, self._recent_of(derivation))
+        return told
 
-    def _flush(self, views: Views, recent: RecentChanges) -> Iterator[tuple[Group, Delivery]]:
+    def _flush(self, views: Views, recent: RecentChanges) -> list[tuple[Group, Delivery]]:
         now = self.cache.timestamp
         if not recent.kept or now is None:
             return views.flush()
@@ -272,9 +273,12 @@ class SourceMemory:
             if recent.kept:
                 yield recent
 
-    def flush_watches(self) -> Iterator[Watch]:
+    def flush_watches(self) -> list[Watch]:
         """Hand over what has been noted for triggers since the last flush; those that have to be woken."""
-        return chain.from_iterable(watches.flush() for watches in self.every_watches())
+        woken = self.watches.flush()
+        for audience in self.audiences.values():
+            woken += audience.watches.flush()
+        return woken
 
     def announce(self, news: bytes) -> None:
         """Everybody's next change comes with this: see `Delivery.news`."""
@@ -288,10 +292,13 @@ class SourceMemory:
         for audience in self.audiences.values():
             audience.views.settle()
             audience.derived.delivered()
-        self.timestamp_delivered = self.cache.timestamp
-        if self.cache.timestamp is not None:
-            for recent in self.every_recent():
-                recent.settle(self.cache.timestamp)
+        now = self.timestamp_delivered = self.cache.timestamp
+        if now is not None:
+            if self.recent.kept:
+                self.recent.settle(now)
+            for audience in self.audiences.values():
+                if audience.recent.kept:
+                    audience.recent.settle(now)
 
     def reloaded(self, relation: str | None) -> None:
         """The rows are those of this relation, and everybody has been told."""

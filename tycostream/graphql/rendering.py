@@ -51,7 +51,7 @@ class Selection:
     """What a subscription selects of a source's updates. Equal where every result would be equal.
 
     `interest` is a bit mask over the source's columns: an UPDATE is worth sending only if it changed one of them.
-    It is -1 (every change) when no column is selected: `data` is absent, or has nothing but `__typename`.
+    It is -1 (every change) where all columns are selected, or none: `data` is absent, or has nothing but `__typename`.
     """
 
     marked = False
@@ -68,9 +68,10 @@ class Selection:
             for member in field.fields:
                 if member.name in source.positions:
                     columns |= 1 << source.positions[member.name]
-        self.interest = columns or -1
+        every = (1 << len(source.columns)) - 1
+        self.interest = columns if 0 < columns < every else -1
         names_columns = any(field.name == "fields" for field in fields)
-        self._visible = (1 << len(source.columns)) - 1 if names_columns else columns
+        self._visible = every if names_columns else columns
         self._renderers: dict[int, _Renderer] = {}
         self._any_update: _Renderer | None = None
 

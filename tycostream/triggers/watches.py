@@ -155,6 +155,8 @@ class Watches:
 
     def flush(self) -> list[Watch]:
         """Hand over what has been noted since the last flush; the watches whose receivers have to be woken."""
+        if not self._noted:  # the usual case
+            return []
         noted, self._noted = self._noted, []
         touched: dict[Watch, None] = {}
         for watch, crossing in noted:

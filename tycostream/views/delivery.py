@@ -28,7 +28,7 @@ class Selection(Hashable, Protocol):
 
     @property
     def interest(self) -> int:
-        """Bitmask of columns: an UPDATE that changed none of them is not worth a message."""
+        """Bitmask of columns: an UPDATE that changed none of them is not worth a message. -1: every one is."""
 
     def render(self, changes: Sequence[ViewChange]) -> list[bytes]:
         """The results of the changes, one each, as the client gets them inside its protocol's messages."""

@@ -165,24 +165,29 @@ class Views:
         self._touched = []
         self._noted = []
 
-    def flush(self, stamp: Stamp | None = None) -> Iterator[tuple[Group, Delivery]]:
+    def flush(self, stamp: Stamp | None = None) -> list[tuple[Group, Delivery]]:
         """What has been noted since the last flush, for each group that it concerns and that has no rhythm. What goes
         into windows does so with `settle`. `stamp` gives changes their place, for those whose selection shows it."""
+        told: list[tuple[Group, Delivery]] = []
         touched, self._touched = self._touched, []
         update = Operation.UPDATE
         for view in touched:
             pending, view.pending = view.pending, []
             for group in view.groups.values():
                 interest = group.selection.interest
-                changes = [change for change in pending if change[0] is not update or change[3] & interest]
-                if not changes:
-                    continue
+                if interest == -1:
+                    changes = pending
+                else:
+                    changes = [change for change in pending if change[0] is not update or change[3] & interest]
+                    if not changes:
+                        continue
                 if stamp is not None and group.marked:
                     changes = stamp(changes)
                 if group.window is not None:
                     self._noted.append((group, group.window, changes))
                 else:
-                    yield group, _delivery(group, changes)
+                    told.append((group, _delivery(group, changes)))
+        return told
 
     def settle(self) -> None:
         """What was flushed is told, or in a window; it is not taken back any more."""
