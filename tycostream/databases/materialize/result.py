@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby, repeat
+from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -82,25 +82,31 @@ class Result:
     def _runs(self, text: str) -> Iterator[Run]:
         """Of lines without progress rows, and without the last line's end."""
         head = _head_of(text)
-        between = "\n" + head
-        if text.count(between) == text.count("\n"):  # as usual: all are of one time and state
-            yield self._run(head, text[len(head) :].split(between), escaped="\\" in text)
-            return
-        tails: list[str] = []
+        if "\\" not in text:
+            values = text[len(head) :].replace("\n" + head, "\t")
+            if "\n" not in values:  # as usual: all are of one time and state
+                yield self._run(head, self._cut(values.split("\t"), text.count("\n") + 1))
+                return
+        rows: list[Row] = []
         for line in text.split("\n"):
             if not line.startswith(head):
-                yield self._run(head, tails, escaped=True)
-                head, tails = _head_of(line), []
-            tails.append(line[len(head) :])
-        yield self._run(head, tails, escaped=True)
+                yield self._run(head, rows)
+                head, rows = _head_of(line), []
+            tail = line[len(head) :]
+            row = _unescaped(tail) if "\\" in tail else tuple(tail.split("\t"))
+            if len(row) != self._width:
+                raise ValueError("a row has too few values, or too many")
+            rows.append(row)
+        yield self._run(head, rows)
 
-    def _run(self, head: str, tails: list[str], *, escaped: bool) -> Run:
-        if escaped:
-            rows = [_unescaped(tail) if "\\" in tail else tuple(tail.split("\t")) for tail in tails]
-        else:
-            rows = list(map(tuple, map(str.split, tails, repeat("\t"))))
-        if set(map(len, rows)) != {self._width}:
+    def _cut(self, values: list[str], count: int) -> list[Row]:
+        """The values of so many rows, one row after the other, as rows: a list for each line would cost twice as
+        much."""
+        if len(values) != count * self._width:
             raise ValueError("a row has too few values, or too many")
+        return list(zip(*[iter(values)] * self._width, strict=True))
+
+    def _run(self, head: str, rows: list[Row]) -> Run:
         if not self._in_order:
             rows = list(map(self._pick_tail, rows))
         timestamp, progressed, state, _ = head.split("\t")

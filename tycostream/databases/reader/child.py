@@ -27,7 +27,7 @@ FRAME = struct.Struct("!cQ")
 
 REQUEST, CONNECTED, LINES, FAILURE, END = b"q", b"c", b"l", b"f", b"e"
 
-PIECE_BYTES = 65536
+PIECE_BYTES = 131072
 """So many are sent at once; one more line at most, whatever its length."""
 
 QUIET_SECONDS = (0.0001, 0.0002, 0.0004, 0.0008)

@@ -21,6 +21,7 @@ from tycostream.databases.connection import (
 )
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.reader import child
+from tycostream.databases.reader.frames import Frames
 
 START_SECONDS = 20.0
 """How long the process itself may take to start, on a machine that is busy."""
@@ -31,40 +32,37 @@ class ReaderProcess:
     """A process that was started, and what it sends."""
 
     pid: int
-    _reader: asyncio.StreamReader
-    _writer: asyncio.StreamWriter
+    _frames: Frames
+    _transport: asyncio.WriteTransport
 
     async def copy(self, parameters: ConnectionParameters, statement: str) -> None:
         """Connect to this one host and start the statement, a COPY ... TO STDOUT. Once. Raises DatabaseError."""
         connect = keywords(parameters) | {"connect_timeout": int(CONNECT_SECONDS)}
         request = json.dumps({"connect": connect, "statement": statement}).encode()
-        self._writer.write(child.FRAME.pack(child.REQUEST, len(request)) + request)
+        self._transport.write(child.FRAME.pack(child.REQUEST, len(request)) + request)
         try:
             async with asyncio.timeout(CONNECT_SECONDS + START_SECONDS):
-                kind, content = await self._frame()
+                frame = await self._frame()
         except TimeoutError:
             raise NoAnswerError(parameters, CONNECT_SECONDS) from None
-        if kind != child.CONNECTED:
-            raise cant_connect(_failure(content, parameters), parameters)
+        assert frame is not None
+        if frame[0] != child.CONNECTED:
+            raise cant_connect(_failure(frame[1], parameters), parameters)
 
     async def read(self, parameters: ConnectionParameters) -> bytes:
         """The lines that have come, all of them whole; none once the COPY has ended. Raises DatabaseError."""
-        coming = asyncio.ensure_future(self._frame())
-        try:
-            while not (await asyncio.wait({coming}, timeout=parameters.silence or None))[0]:
-                await knock(parameters)
-            kind, content = coming.result()
-        finally:
-            coming.cancel()
+        await asyncio.sleep(0)  # what is here already does not make the loop's others wait
+        while (frame := await self._frame(parameters.silence or None)) is None:
+            await knock(parameters)
+        kind, content = frame
         if kind == child.FAILURE:
             raise _failure(content, parameters)
         return content if kind == child.LINES else b""
 
-    async def _frame(self) -> tuple[bytes, bytes]:
+    async def _frame(self, within: float | None = None) -> tuple[bytes, bytes] | None:
         try:
-            kind, length = child.FRAME.unpack(await self._reader.readexactly(child.FRAME.size))
-            return kind, await self._reader.readexactly(length)
-        except (asyncio.IncompleteReadError, OSError):
+            return await self._frames.take(within)
+        except EOFError:
             raise DatabaseError("the process that read from the database has ended") from None
 
 
@@ -90,11 +88,11 @@ async def started() -> AsyncIterator[ReaderProcess]:
         ours.close()
         raise
     try:
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        transport, frames = await asyncio.get_running_loop().create_unix_connection(Frames, sock=ours)
         try:
-            yield ReaderProcess(process.pid, reader, writer)
+            yield ReaderProcess(process.pid, frames, transport)
         finally:
-            writer.close()
+            transport.close()
     finally:
         if process.returncode is None:
             process.kill()
