@@ -16,6 +16,7 @@ from tycostream.databases.connection import ConnectionParameters
 from tycostream.databases.driver import DatabaseError
 from tycostream.databases.hosts import Address, Hosts
 from tycostream.databases.materialize import MaterializeDriver
+from tycostream.databases.reader.child import PIECE_BYTES
 from tycostream.model import (
     Changes,
     Column,
@@ -112,7 +113,7 @@ async def test_a_source_that_is_behind_holds_the_database_up() -> None:
         async with asyncio.timeout(20):
             while session.connection.writable:  # it sends until everything between it and the source is full
                 await asyncio.sleep(0.001)
-        assert rows_of(events) <= 100, "one piece"
+        assert rows_of(events) <= PIECE_BYTES / 1000, "one piece"
         resident = psutil.Process(reader_of(events)).memory_info().rss
         assert resident < 50_000_000, "what waits does not wait in the process"
         caught_up.set()
