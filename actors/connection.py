@@ -7,6 +7,7 @@ changes wait in the outbox and are sent as the socket drains.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,10 @@ log = logging.getLogger("tycostream.connection")
 AWAIT_SECONDS = 0.1
 AWAIT_MOST_SECONDS = 10.0
 """How long a source that is being restarted is given before it is told again; twice as long each time."""
+
+NOT_EXPLAINED = json.dumps(
+    {"explain": {"error": "that is for this machine alone; set DEBUG_ACCESS=any to open it to everybody"}}
+).encode()
 
 SLOW, FLOOD = known("TRY_AGAIN_LATER"), known("POLICY_VIOLATION")
 
@@ -194,13 +199,15 @@ class ConnectionActor(LoopActor):
     @handles(Delivered)
     def _on_delivered(self, message: Delivered) -> None:
         deliveries = message.deliveries
+        alike = True
         for subscriptions, _delivery in deliveries:
             for subscription in subscriptions:
                 if not subscription.live:  # its source may be a new one, which was not told
                     self._tell_source(subscription, Detach(subscription))
+                alike = alike and subscription.explanation is None
         if self._closing:
             return
-        if self._free and all(starmap(may_go_at_once, deliveries)):
+        if alike and self._free and all(starmap(may_go_at_once, deliveries)):
             frames = b"".join([delivery.frames(subscriptions) for subscriptions, delivery in in_order(deliveries)])
             if frames:
                 self._transport.send(frames)
@@ -333,7 +340,7 @@ class ConnectionActor(LoopActor):
             return
         if isinstance(plan, SubscriptionPlan):
             self._counts.operations["subscription", WEBSOCKET] += 1
-            self._subscribe(operation_id, plan)
+            self._subscribe(operation_id, plan, explain=(request.extensions or {}).get("explain") is True)
         else:
             self._counts.operations[plan.kind, WEBSOCKET] += 1
             self._queries[operation_id] = self.spawn(self._execute(operation_id, plan))
@@ -351,7 +358,7 @@ class ConnectionActor(LoopActor):
         if query is not None:
             query.cancel()
 
-    def _subscribe(self, operation_id: str, plan: SubscriptionPlan) -> None:
+    def _subscribe(self, operation_id: str, plan: SubscriptionPlan, *, explain: bool) -> None:
         subscription = Subscription(
             source=plan.source,
             filter=plan.filter,
@@ -367,6 +374,10 @@ class ConnectionActor(LoopActor):
             slow=plan.slow or self._config.slow,
             rhythm=plan.rhythm,
         )
+        if explain and self._info.debugs:
+            subscription.explain = True
+        elif explain:
+            subscription.explanation = NOT_EXPLAINED
         self._subscriptions[operation_id] = subscription
         if self._tell_source(subscription, Attach(subscription)):
             return

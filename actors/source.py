@@ -221,6 +221,8 @@ class SourceActor(LoopActor):
         reader = self._memory.beginning(subscription, timestamp)
         subscription.outlet.occupy()
         self._memory.add(subscription)
+        if subscription.explain:
+            self._memory.explain_to(subscription)
         if not tell(subscription.connection, Attached(subscription, reader)):
             self._memory.remove(subscription)
 

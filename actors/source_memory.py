@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -389,6 +390,14 @@ class SourceMemory:
         if audience is not None:
             return explained(audience.views, condition)
         return explained(self.views if derivation is None else Views(), condition)
+
+    def explain_to(self, subscription: Subscription) -> None:
+        """Have a subscription's client told how its view is found."""
+        found = self.explain(subscription.filter, subscription.derivation)
+        told = {"explain": {"source": self.cache.source.name, **found}}
+        subscription.explanation = json.dumps(told, ensure_ascii=False).encode()
+        assert subscription.channel is not None
+        subscription.channel.look()
 
     def samples(self) -> Iterator[Sample]:
         """For `/metrics`."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from tests.support.client import connected
+from tests.support.client import BOTH, GraphQLClient, connected
 from tests.support.databases import AnyDatabase
 from tests.support.service import serving
 
@@ -68,3 +69,67 @@ async def test_views_and_subscriptions_are_explained(database: AnyDatabase, tmp_
         ]  # fmt: skip
         assert [one["rules"] for one in views["views"][:2]] == [None, None]
         assert views["views"][2]["rules"]["risk"][0]["state"] == "high"
+
+
+async def told(client: GraphQLClient, condition: str, **extensions: Any) -> list[dict[str, Any]]:
+    """The payloads of a subscription that asks to be explained."""
+    had: list[dict[str, Any]] = []
+    operation_id = f"explained {condition}"
+    client.on_message(operation_id, lambda message: had.append(message["payload"]))
+    query = f"subscription {{ trades(where: {condition}) {{ operation data {{ id price }} }} }}"
+    await client.start(operation_id, {"query": query, "extensions": extensions})
+    return had
+
+
+@pytest.mark.parametrize("protocol", BOTH)
+async def test_a_subscription_explains_itself_with_its_first_result(
+    database: AnyDatabase, tmp_path: Path, protocol: str
+) -> None:
+    database.execute(TABLE)
+    async with (
+        serving(tmp_path, SCHEMA, database.environ) as service,
+        connected(service.port, protocol=protocol) as client,
+        connected(service.port, protocol=protocol) as other,
+        connected(service.port, protocol=protocol) as alone,
+    ):
+        query = "subscription { trades { operation timestamp fields data { id price } } }"
+        beside = await other.subscribe(query)
+        one = await told(client, '{symbol: {_eq: "A"}}', explain=True)
+        none_yet = await told(alone, "{price: {_gt: 8}}", explain=True, tracing={"of": "somebody else"})
+        silent = await told(client, "{price: {_gt: 4}}", explain=False)
+        await client.until(lambda: one and silent)
+        await other.until(lambda: beside.rows)
+        await database.run("UPDATE trades SET price = 9")
+        await client.until(lambda: len(one) == len(silent) == 2)
+        await alone.until(lambda: none_yet)
+        await database.run("UPDATE trades SET price = 10")
+        await client.until(lambda: len(one) == len(silent) == 3)
+        await other.until(lambda: len(beside.messages) == 3)
+        await alone.until(lambda: len(none_yet) == 2)
+        explained = [payload.pop("extensions", None) for payload in (*one, *none_yet, *silent)]
+        rows = {"source": "trades", "subscriptions": 1, "selections": 1, "evaluated": 0, "matched": 0}
+        assert explained == [
+            {"explain": rows | {"filter": '{"symbol": {"_eq": "A"}}', "index": "hash on symbol"}}, None, None,
+            {"explain": rows | {"filter": '{"price": {"_gt": 8.0}}', "index": "bounds on price"}}, None,
+            None, None, None,
+        ]  # fmt: skip
+        assert [payload["data"]["trades"]["data"]["price"] for payload in one] == [5, 9, 10]
+
+
+async def test_what_is_for_this_machine_is_not_told_to_others(database: AnyDatabase, tmp_path: Path) -> None:
+    database.execute(TABLE)
+    for access in ("loopback", "any"):
+        environ = database.environ | {"DEBUG_ACCESS": access}
+        async with (
+            serving(tmp_path, SCHEMA, environ) as service,
+            connected(service.port, headers={"X-Forwarded-For": "198.51.100.7"}) as client,
+        ):
+            had = await told(client, "{}", explain=True)
+            await client.until(lambda: had)  # noqa: B023
+            assert had[0]["data"]["trades"]["data"]["id"] == 1
+            explained = had[0]["extensions"]["explain"]
+            if access == "any":
+                assert explained["index"] == "every row"
+            else:
+                assert "DEBUG_ACCESS=any" in explained.pop("error")
+                assert not explained

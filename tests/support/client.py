@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 WAIT_SECONDS = 20.0
@@ -187,12 +188,15 @@ class GraphQLClient:
 
 @asynccontextmanager
 async def connected(
-    port: int, *, initialise: bool = True, protocol: str = TRANSPORT_WS.protocol
+    port: int,
+    *,
+    initialise: bool = True,
+    protocol: str = TRANSPORT_WS.protocol,
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[GraphQLClient]:
     """A client of the service on this machine's port, over the protocol of this name."""
-    socket = await websocket_connect(
-        f"ws://127.0.0.1:{port}/graphql", subprotocols=[protocol], max_message_size=100_000_000
-    )
+    request = HTTPRequest(f"ws://127.0.0.1:{port}/graphql", headers=headers)
+    socket = await websocket_connect(request, subprotocols=[protocol], max_message_size=100_000_000)
     assert socket.selected_subprotocol == protocol
     client = GraphQLClient(socket, BOTH[protocol])
     try:

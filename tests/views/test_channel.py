@@ -25,8 +25,10 @@ _outlets = st.integers(0, 2)
 _steps = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(["release", "occupy"]), _outlets),
-        st.tuples(st.just("add"), _outlets, st.sampled_from(["a", "b", "longer"]), st.sampled_from([None, "X"])),
-        st.tuples(st.sampled_from(["end", "remove"]), st.integers(0, 30)),
+        st.tuples(
+            st.just("add"), _outlets, st.sampled_from(["a", "b", "longer"]), st.sampled_from([None, "X"]), st.booleans()
+        ),
+        st.tuples(st.sampled_from(["end", "remove", "tell"]), st.integers(0, 30)),
     ),
     max_size=60,
 )
@@ -44,13 +46,18 @@ def test_ready_are_those_that_nothing_stands_before(steps: list[tuple[Any, ...]]
             case "occupy":
                 outlets[rest[0]].occupy()
             case "add":
-                at, operation_id, symbol = rest
+                at, operation_id, symbol, explained = rest
                 where = symbol and {"symbol": {"_eq": symbol}}
                 one = replace(subscription(operation_id, where), outlet=outlets[at], envelope=Lines(operation_id))
+                one.explanation = b"{}" if explained else None
                 here.append(one)
                 views.add(one)
             case "end" if here:
                 here[rest[0] % len(here)].end()
+            case "tell" if here:
+                one = here[rest[0] % len(here)]
+                assert one.take_news() in (None, b"{}")
+                assert one.take_news() is None
             case "remove" if here:
                 assert views.remove(here.pop(rest[0] % len(here)))
         _check([group for view in views for group in view.groups.values()], here)
@@ -74,6 +81,6 @@ def _check(groups: list[Group], here: list[Subscription]) -> None:
             for channel in group.channels
             if channel.outlet.free
             and followed.count(channel.outlet) == 1
-            and all(one.live for one in channel.subscriptions)
+            and all(one.live and one.explanation is None for one in channel.subscriptions)
         }
         assert set(group.channels.occupied) == set(group.channels) - ready

@@ -107,8 +107,9 @@ class Channel:
     """A connection's subscriptions that share a group. `source` tells the channels of one source from others.
 
     `alone`: the connection follows nothing else of the source, so that there is nothing to bring into order. `intact`:
-    none of its subscriptions has been ended by its client. `subscriptions` is a tuple that is replaced, never changed;
-    those whose prefixes are equally long stand together. `stands`: among which of the ready channels it is, if any.
+    none of its subscriptions has been ended by its client, or has something to tell that is its own. `subscriptions` is
+    a tuple that is replaced, never changed; those whose prefixes are equally long stand together. `stands`: among which
+    of the ready channels it is, if any.
     """
 
     __slots__ = ("_others", "_runs", "alone", "intact", "outlet", "source", "stands", "subscriptions")
@@ -150,8 +151,8 @@ class Channel:
         self.look()
 
     def look(self) -> None:
-        """One of its subscriptions may have been ended, or is not among them any more."""
-        self.intact = all(one.live for one in self.subscriptions)
+        """One of its subscriptions may have been ended, or has told what was its own, or is not among them any more."""
+        self.intact = all(one.live and one.explanation is None for one in self.subscriptions)
         self.sort()
 
     def frames(self, delivery: Delivery) -> bytes:

@@ -71,6 +71,10 @@ class Subscription:
     """None waits where the database may be back soon, and is an error where somebody has to mend something."""
     news: bytes | None = None
     """What its next result is to say beside the data: see `Delivery.news`."""
+    explain: bool = False
+    """Whether its client wants to know how its view is found."""
+    explanation: bytes | None = None
+    """That, until it is told: as `news`, but nobody else's."""
     marked: bool = False
     """Whether its selection shows cursors or a snapshot's marks: its timestamps are Moments."""
     resume: Cursor | None = None
@@ -90,6 +94,16 @@ class Subscription:
         self.live = False
         if self.channel is not None:
             self.channel.look()
+
+    def take_news(self) -> bytes | None:
+        """What the next result is to say beside the data. It does so once."""
+        news, self.news = self.news, None
+        if self.explanation is None:
+            return news
+        explanation, self.explanation = self.explanation, None
+        if self.channel is not None:
+            self.channel.look()
+        return explanation if news is None else b"%b,%b" % (explanation[:-1], news[1:])
 
     @property
     def connection(self) -> Any:

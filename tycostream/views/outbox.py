@@ -300,7 +300,7 @@ class Outbox:
 
 def _read(subscription: Subscription, snapshot: Beginning) -> bytes:
     """The next messages of a snapshot."""
-    if isinstance(snapshot, SnapshotReader) and subscription.news is None:
+    if isinstance(snapshot, SnapshotReader) and subscription.news is subscription.explanation is None:
         return snapshot.read_rendered(CHUNK_ROWS, subscription.selection).wrapped(subscription.envelope)
     changes = snapshot.read(CHUNK_ROWS)
     return _wrap(subscription, changes, more=not snapshot.done, last=snapshot.done)
@@ -324,7 +324,7 @@ def _wrap(
     batches = _batches(subscription)
     if not changes and not (last and batches):
         return b""
-    news, subscription.news = subscription.news, None
+    news = subscription.take_news()
     if batches is None:
         payloads = render_all(subscription.selection, changes, dropped=dropped, news=news)
     else:

@@ -81,7 +81,7 @@ def make_application(services: Services, config: WebConfig, more: Sequence[Route
     admission = Admission(config.max_connections, config.max_per_address, config.proxies, services.near)
     graphql = {
         "engine": services.engine,
-        "rules": SocketRules(config.origins, admission),
+        "rules": SocketRules(config.origins, admission, config.debug_open),
         "open_connection": services.open_connection,
         "page": page,
         "max_body": config.max_message_bytes,

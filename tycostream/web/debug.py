@@ -9,6 +9,8 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
+from tornado.httputil import HTTPServerRequest
+
 from tycostream.errors import known
 from tycostream.web.base import NOT_FOUND, BaseHandler
 from tycostream.web.http import error_body
@@ -30,9 +32,7 @@ class DebugHandler(BaseHandler):
 
     def prepare(self) -> None:
         super().prepare()
-        # A proxy on this machine passes on the requests of others
-        forwarded = any(name in self.request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-Ip"))
-        if not self._open_to_all and (forwarded or not is_loopback(self.request.remote_ip)):
+        if not self._open_to_all and not is_local(self.request):
             hint = "debug pages are for this machine alone; set DEBUG_ACCESS=any to open them to everybody"
             self.write_json(403, error_body(hint, FORBIDDEN))
 
@@ -61,6 +61,13 @@ class ActorsHandler(DebugHandler):
             self.finish(json.dumps({"actors": list(actors)} if urn is None else actors[0], default=str).encode())
         else:
             self.write_page(page(actors, self.get_query_argument("refresh", "")))
+
+
+def is_local(request: HTTPServerRequest) -> bool:
+    """Whether somebody on this machine asks."""
+    # A proxy on this machine passes on the requests of others
+    forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Real-Ip"))
+    return not forwarded and is_loopback(request.remote_ip)
 
 
 def is_loopback(address: str | None) -> bool:

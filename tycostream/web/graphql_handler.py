@@ -16,6 +16,7 @@ from tycostream.web.admission import Admission
 from tycostream.web.base import BaseHandler
 from tycostream.web.close_codes import CloseCode, fit_reason
 from tycostream.web.cors import cors_headers
+from tycostream.web.debug import is_local
 from tycostream.web.http import Answer, answer_get, answer_post, error_body
 from tycostream.web.page import Page
 from tycostream.web.subprotocols import select_protocol
@@ -41,10 +42,12 @@ OpenConnection = Callable[[SocketTransport, ConnectionInfo], Inbox]
 
 @dataclass(eq=False, slots=True)
 class SocketRules:
-    """Who may open a WebSocket. `origins` is empty where any page may."""
+    """Who may open a WebSocket. `origins` is empty where any page may. `debug_open`: everybody may see what the debug
+    pages show."""
 
     origins: frozenset[str]
     admission: Admission
+    debug_open: bool
 
 
 class SpelledHeaders(HTTPHeaders):
@@ -162,7 +165,8 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
         self._transport = SocketTransport(connection.stream, self._shut, connection.progressed, self.counts)
         connection.written = self._transport.wait_for
         agent = self.request.headers.get("User-Agent")
-        info = ConnectionInfo(self._address, self._protocol, agent)
+        debugs = self._rules.debug_open or is_local(self.request)
+        info = ConnectionInfo(self._address, self._protocol, agent, debugs)
         self._forget_request()
         try:
             self._inbox = self._open_connection(self._transport, info)

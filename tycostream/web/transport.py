@@ -26,11 +26,12 @@ what lies in it can't be merged with later changes any more."""
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
-    """Who is connected."""
+    """Who is connected. `debugs`: it may see what the debug pages show."""
 
     remote_address: str
     protocol: str
     user_agent: str | None
+    debugs: bool = False
 
 
 class Transport(Protocol):
