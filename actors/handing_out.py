@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,7 +11,8 @@ from pykka import ActorRef
 
 from tycostream.metrics import ClientCounts
 from tycostream.views import Addressed, Channel, Delivery, Subscription
-from tycostream.views.channel import Put
+from tycostream.views.channel import Put, Sockets
+from tycostream.views.delivery import Envelope
 from tycostream.views.views import Group
 
 log = logging.getLogger("tycostream.source")
@@ -35,53 +36,63 @@ def hand_out(told: Iterable[tuple[Group, Delivery]], counts: ClientCounts) -> di
     rest: dict[ActorRef[Any], list[Addressed]] = {}
     left = MOST_SENDS
     for group, delivery in told:
-        others = list(group.channels.occupied)
-        ready = group.channels.ready
-        most = left if ready and len(delivery.changes) <= DIRECT_ROWS and _can_be_rendered(delivery) else 0
-        stuck: list[_Stuck] = []
-        for sockets in ready.values():
-            these: dict[Put, Channel] = sockets
-            if most < len(sockets):
-                others += islice(sockets.values(), most, None)
-                these = dict(islice(sockets.items(), most))
-            if not these:
-                continue
-            most -= len(these)
-            left -= len(these)
-            if sockets.envelope is not None:
-                stuck += _send(delivery.wrapped(sockets.envelope), these, counts)
-                continue
-            for put, channel in these.items():
-                if may_go_at_once(channel.subscriptions, delivery):
-                    stuck += _send(channel.frames(delivery), {put: channel}, counts)
-                else:
-                    others.append(channel)
-        for channel, frames, taken in stuck:
-            channel.outlet.sender.left(frames, taken)
+        channels = group.channels
+        others = list(channels.occupied)
+        if channels.ready:
+            direct = len(delivery.changes) <= DIRECT_ROWS and _can_be_rendered(delivery)
+            _send(_parcels(channels.ready, delivery, left if direct else 0, others), counts)
+            left = max(0, left - len(channels))
         for channel in others:
             channel.outlet.occupy()
             rest.setdefault(channel.outlet.connection, []).append((channel.subscriptions, delivery))
     return rest
 
 
-_Stuck = tuple[Channel, bytes, int]
-"""Whose socket has not taken these bytes, or only so many of them."""
+def _parcels(
+    ready: Mapping[Envelope | None, Sockets], delivery: Delivery, most: int, others: list[Channel]
+) -> Iterator[tuple[bytes, Mapping[Put, Channel]]]:
+    """Messages, and the sockets that are to have them, so many at most. Who is to be told by message is added to the
+    others."""
+    cut: list[bytes] = []
+    length = 0
+    for envelope, sockets in ready.items():
+        these: Mapping[Put, Channel] = sockets
+        if len(sockets) > most:
+            others += islice(sockets.values(), most, None)
+            these = dict(islice(sockets.items(), most))
+        if not these:
+            continue
+        most -= len(these)
+        if envelope is not None:
+            prefix = envelope.prefix
+            if len(prefix) != length:
+                cut, length = delivery.cut(envelope), len(prefix)
+            yield prefix.join(cut), these
+            continue
+        for put, channel in these.items():
+            if may_go_at_once(channel.subscriptions, delivery):
+                yield channel.frames(delivery), {put: channel}
+            else:
+                others.append(channel)
 
 
-def _send(frames: bytes, sockets: dict[Put, Channel], counts: ClientCounts) -> list[_Stuck]:
-    """Give them to all of the sockets. The loop runs once for each client and change: it is all that a further client
-    costs besides its send."""
-    stuck: list[_Stuck] = []
-    size = len(frames)
-    for put in sockets:  # noqa: PLC0206  # a channel that is not looked at need not come from memory
-        try:
-            taken = put(frames)
-        except OSError:  # the kernel has no room, or the socket is gone
-            taken = 0
-        if taken != size:
-            stuck.append((sockets[put], frames, taken))
-    counts.sent += size * len(sockets)
-    return stuck
+def _send(parcels: Iterable[tuple[bytes, Mapping[Put, Channel]]], counts: ClientCounts) -> None:
+    """The inner loop runs once for each client and change: it is all that a further client costs besides its send."""
+    stuck: list[tuple[Channel, bytes, int]] = []
+    total = 0
+    for frames, sockets in parcels:
+        size = len(frames)
+        total += size * len(sockets)
+        for put in sockets:  # a channel that is not looked at need not come from memory
+            try:
+                taken = put(frames)
+            except OSError:  # the kernel has no room, or the socket is gone
+                taken = 0
+            if taken != size:
+                stuck.append((sockets[put], frames, taken))
+    counts.sent += total
+    for channel, frames, taken in stuck:
+        channel.outlet.sender.left(frames, taken)
 
 
 def may_go_at_once(subscriptions: Sequence[Subscription], delivery: Delivery) -> bool:

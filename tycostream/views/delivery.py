@@ -144,13 +144,18 @@ class Delivery:
         prefix = envelope.prefix
         wrapped = self._wrapped.get(prefix)
         if wrapped is None:
-            cut = self._cuts.get(len(prefix))
-            if cut is None:
-                cut = self._cuts[len(prefix)] = envelope.cut(self.payloads())
-            wrapped = prefix.join(cut)
+            wrapped = prefix.join(self.cut(envelope))
             if len(self._wrapped) < KEPT_WRAPPED:
                 self._wrapped[prefix] = wrapped
         return wrapped
+
+    def cut(self, envelope: Envelope) -> list[bytes]:
+        """What stands around the prefixes: see `Envelope.cut`."""
+        length = len(envelope.prefix)
+        cut = self._cuts.get(length)
+        if cut is None:
+            cut = self._cuts[length] = envelope.cut(self.payloads())
+        return cut
 
     def frames(self, subscriptions: Sequence[Subscription]) -> bytes:
         """All changes as messages for a channel's subscriptions, those that have ended left out: each of them is told
