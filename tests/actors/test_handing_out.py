@@ -225,6 +225,25 @@ def test_nothing_goes_past_a_message_to_the_connection(monkeypatch: pytest.Monke
     assert [len(socket.had) for socket in sockets] == [2, 0]
 
 
+@pytest.mark.parametrize("own_ids", [True, False])
+def test_all_groups_share_what_may_be_sent_and_every_byte_is_counted(
+    monkeypatch: pytest.MonkeyPatch, own_ids: bool
+) -> None:
+    monkeypatch.setattr(handing_out, "MOST_SENDS", 4)
+    views, sockets, counts = Views(), [Socket() for _ in range(6)], ClientCounts()
+    for number, socket in enumerate(sockets):
+        where = {"symbol": {"_eq": "X"}} if number < 3 else None
+        one = replace(subscription(f"{number * own_ids:03}", where), outlet=Outlet(number, socket))
+        views.add(one)
+        one.outlet.release()
+    views.route([(1, applied(RowCache(SOURCE), [("0", ROWS[0])]))])
+    told = handing_out.hand_out(views.flush(), counts)
+    sent = [bool(socket.had) for socket in sockets]
+    assert sum(sent) == 4
+    assert set(told) == {number for number, had in enumerate(sent) if not had}
+    assert counts.sent == sum(len(frames) for socket in sockets for frames in socket.had)
+
+
 async def test_beyond_so_many_sends_clients_are_told_by_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handing_out, "MOST_SENDS", 1)
     async with (
