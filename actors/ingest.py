@@ -131,25 +131,30 @@ class Ingest:
 
     async def _finish_reload(self, event: SnapshotComplete) -> None:
         reload = self._reload
-        if reload is not None:
-            self._memory.counts.snapshots += 1
-            self._condition.trouble = None
-            self._tap.committed_at = None
-            self._condition.announce(State.LIVE, time.time())  # with the first difference
-            if self._cache.timestamp is None:
-                since = event.since if event.past is None else None
-                await first_rows.load(self._memory, reload, self._relation, since)
-                self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
-                if event.past is not None and event.since is not None:
-                    self._memory.recall(event.past, event.since, self._relation)
-            else:
-                reload.finish()
-                await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
-            self._reload = None
-            self._memory.reloaded(self._relation)
-            self._attempts.forget()
-            self._condition.become(State.LIVE, self._condition.note)
-            await self._serve(reload.timestamp)
+        if reload is None:
+            return
+        self._memory.counts.snapshots += 1
+        self._condition.trouble = None
+        self._tap.committed_at = None
+        self._condition.announce(State.LIVE, time.time())  # with the first difference
+        if self._cache.timestamp is None:
+            await self._load(reload, event)
+        else:
+            reload.finish()
+            await self._apply_in_slices(reload.differences(self._cache.rows), reload.timestamp)
+        self._reload = None
+        self._memory.reloaded(self._relation)
+        self._attempts.forget()
+        self._condition.become(State.LIVE, self._condition.note)
+        await self._serve(reload.timestamp)
+
+    async def _load(self, reload: Reload, event: SnapshotComplete) -> None:
+        """The first rows."""
+        since = event.since if event.past is None else None
+        await first_rows.load(self._memory, reload, self._relation, since)
+        self._memory.delivered()  # a successor goes on from these rows, which those who waited are now shown
+        if event.past is not None and event.since is not None:
+            self._memory.recall(event.past, event.since, self._relation)
 
     async def _apply_in_slices(self, changes: Iterable[Change], timestamp: int) -> None:
         """Apply many changes of one timestamp; the loop has its turn between slices, this actor's inbox not."""
