@@ -41,7 +41,7 @@ def hand_out(told: Iterable[tuple[Group, Delivery]], counts: ClientCounts) -> di
         if channels.ready:
             direct = len(delivery.changes) <= DIRECT_ROWS and _can_be_rendered(delivery)
             _send(_parcels(channels.ready, delivery, left if direct else 0, others), counts)
-            left = max(0, left - len(channels))
+            left -= len(channels) - len(others)
         for channel in others:
             channel.outlet.occupy()
             rest.setdefault(channel.outlet.connection, []).append((channel.subscriptions, delivery))
@@ -80,19 +80,21 @@ def _send(parcels: Iterable[tuple[bytes, Mapping[Put, Channel]]], counts: Client
     """The inner loop runs once for each client and change: it is all that a further client costs besides its send."""
     stuck: list[tuple[Channel, bytes, int]] = []
     total = 0
-    for frames, sockets in parcels:
-        size = len(frames)
-        total += size * len(sockets)
-        for put in sockets:  # a channel that is not looked at need not come from memory
-            try:
-                taken = put(frames)
-            except OSError:  # the kernel has no room, or the socket is gone
-                taken = 0
-            if taken != size:
-                stuck.append((sockets[put], frames, taken))
-    counts.sent += total
-    for channel, frames, taken in stuck:
-        channel.outlet.sender.left(frames, taken)
+    try:
+        for frames, sockets in parcels:
+            size = len(frames)
+            total += size * len(sockets)
+            for put in sockets:  # a channel that is not looked at need not come from memory
+                try:
+                    taken = put(frames)
+                except OSError:  # the kernel has no room, or the socket is gone
+                    taken = 0
+                if taken != size:
+                    stuck.append((sockets[put], frames, taken))
+    finally:  # whatever happens: half a frame is never left without the other half
+        counts.sent += total
+        for channel, frames, taken in stuck:
+            channel.outlet.sender.left(frames, taken)
 
 
 def may_go_at_once(subscriptions: Sequence[Subscription], delivery: Delivery) -> bool:

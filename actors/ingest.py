@@ -109,8 +109,7 @@ class Ingest:
             return None
         if len(run) == 1 and len(last.changes) > SLICE_ROWS:
             return self._apply_in_slices(last.changes, last.timestamp) if last.timestamp > now else None
-        self._apply(run, now)
-        self._cache.timestamp = max(now, last.timestamp)
+        self._cache.timestamp = self._apply(run, now)
         return None
 
     def _on_resumed(self) -> None:
@@ -166,7 +165,8 @@ class Ingest:
         self._cache.timestamp = timestamp  # the last slice is flushed with the timestamp complete
         self._flush()
 
-    def _apply(self, run: list[Changes], after: int) -> None:
+    def _apply(self, run: list[Changes], after: int) -> int:
+        """Apply what is later; returns the last timestamp."""
         applied: list[Applied] = []
         try:
             self._cache.apply(run, after, applied)
@@ -175,6 +175,7 @@ class Ingest:
             raise
         self._memory.route(applied)
         self._tap.add(applied)
+        return applied[-1][0] if applied else after
 
     def _on_waiting(self, event: Waiting) -> None:
         self._condition.note = event.reason

@@ -134,6 +134,11 @@ async def test_a_source_is_removed(postgres: Database, tmp_path: Path) -> None:
         await w.serve(QUOTES)
         await client.until(lambda: trades.errors)
         assert codes(trades) == [("SOURCE_REMOVED", "there is no source trades any more")]
+        ((_place, connection),) = (
+            (place, ref) for place, ref in w.service._directory.items() if place[0] == "connection"
+        )
+        followed = loop_actor(connection)._outlet._channels  # type: ignore[union-attr]
+        assert {source.name for source in followed} == {"quotes"}, "it does not hold on to others who followed trades"
         again = await client.subscribe(TRADES_QUERY)
         await client.until(lambda: again.errors)
         assert codes(again)[0][0] == "GRAPHQL_VALIDATION_FAILED"

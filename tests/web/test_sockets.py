@@ -227,6 +227,7 @@ async def test_a_client_that_answers_no_ping_is_dropped() -> None:
         inbox = await server.inbox()
         assert (await client.frame()).opcode == 9
         assert (await client.frame()).opcode == 8
+        assert inbox.transport.blocked, "nothing goes behind a close frame"
         client.writer.transport.abort()
         await inbox.ended()
 

@@ -246,4 +246,5 @@ class Core:
             if source in change.changed:
                 code, text = SCHEMA_CHANGED, f"source {source.name} is not what it was; subscribe again"
             for subscription in (*memory.subscriptions(), *memory.waiting):
+                memory.remove(subscription)  # so that its connection does not hold on to all the others
                 tell(subscription.connection, Refused(subscription, text, code))

@@ -141,7 +141,7 @@ class Channel:
         subscription.channel = self
 
     def remove(self, subscription: Subscription) -> None:
-        """One less; an empty channel is to be closed."""
+        """One less."""
         self._have(tuple(one for one in self.subscriptions if one is not subscription))
         subscription.channel = None
 
@@ -170,10 +170,12 @@ class Channels:
     looked at for each of them, to ask whether and what it may be sent, would have to come from memory.
     """
 
-    __slots__ = ("_by_outlet", "occupied", "ready")
+    __slots__ = ("_by_outlet", "occupied", "ready", "subscriptions")
 
     def __init__(self) -> None:
         self._by_outlet: dict[Outlet, Channel] = {}
+        self.subscriptions = 0
+        """How many there are in all of them."""
         self.ready: dict[Envelope | None, Sockets] = {}
         self.occupied: dict[Channel, None] = {}
 
@@ -191,6 +193,7 @@ class Channels:
             channel = self._by_outlet[outlet] = Channel(subscription.source, outlet, self)
             outlet.enter(channel)
         channel.add(subscription)
+        self.subscriptions += 1
 
     def remove(self, subscription: Subscription) -> bool:
         """One less. Returns whether it was there."""
@@ -199,6 +202,7 @@ class Channels:
         if channel is None or subscription not in channel.subscriptions:
             return False
         channel.remove(subscription)
+        self.subscriptions -= 1
         if not channel.subscriptions:
             outlet.leave(channel)
             self.sort(channel, ready=False)

@@ -116,8 +116,8 @@ class Subscription:
 
 
 KEPT_WRAPPED = 16
-"""For so many operation ids the wrapped bytes are kept, for others with the same one. Where every client has an id of
-its own, bytes that are let go of are the memory of the next ones, which is still in the processor's cache."""
+"""For so many operation ids the wrapped bytes are kept, for others with the same one who are told by message, or read
+the same piece of a snapshot."""
 
 
 class Delivery:

@@ -164,6 +164,7 @@ class GraphQLHandler(WebSocketHandler, BaseHandler):
             return
         self._transport = SocketTransport(connection.stream, self._shut, connection.progressed, self.counts)
         connection.written = self._transport.wait_for
+        connection.closing = self._transport.abandon
         agent = self.request.headers.get("User-Agent")
         debugs = self._rules.debug_open or is_local(self.request)
         info = ConnectionInfo(self._address, self._protocol, agent, debugs)

@@ -49,6 +49,8 @@ class PatientProtocol(WebSocketProtocol13):
         self._reader: asyncio.Task[None] | None = None
         self.written: Callable[[asyncio.Future[None]], None] | None = None
         """Told of frames that are written here while what comes later may go another way."""
+        self.closing: Callable[[], None] | None = None
+        """Told before a close frame of ours, behind which nothing may be sent."""
         self.closed_with: int | None = None
         """The code of our close frame, where the client had not sent one before."""
         self.client_closed = False
@@ -58,7 +60,9 @@ class PatientProtocol(WebSocketProtocol13):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
-        self.written = None  # the transport knows this protocol too: a ring would wait for the garbage collector
+        self.written = self.closing = (
+            None  # the transport knows this protocol too: a ring would wait for the garbage collector
+        )
 
     async def periodic_ping(self) -> None:
         """See `WebSocketProtocol13.periodic_ping`, and the first of the differences."""
@@ -131,6 +135,8 @@ class PatientProtocol(WebSocketProtocol13):
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         if not self.client_terminated and not self.server_terminated:
             self.closed_with = code
+            if self.closing is not None:
+                self.closing()
         super().close(code, reason)
         ends = code in (CloseCode.MESSAGE_TOO_BIG, CloseCode.PROTOCOL_ERROR)
         if ends and not self.client_terminated and not self.stream.closed():

@@ -101,7 +101,7 @@ class Result:
 
     def _cut(self, values: list[str], count: int) -> list[Row]:
         """The values of so many rows, one row after the other, as rows: a list for each line would cost twice as
-        much."""
+        much. (A row that is too short beside one that is too long by as much is not noticed.)"""
         if len(values) != count * self._width:
             raise ValueError("a row has too few values, or too many")
         return list(zip(*[iter(values)] * self._width, strict=True))
