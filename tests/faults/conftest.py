@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.support import LONG
+from tests.support.long import LONG
 
 LONG_SECONDS = 3600
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ from tests.end_to_end.test_resuming import Follower
 from tests.support.client import ClientSubscription, GraphQLClient, connected
 from tests.support.databases import AnyDatabase
 from tests.support.faults import HOST, FaultProxy, Target, proxying
+from tests.support.long import LONG
 from tests.support.service import serving
 from tycostream.app import Service
 
@@ -29,10 +29,7 @@ QUICK = {
     "VIEW_INTERVAL_MS": "5",
     "POLL_INTERVAL_MS": "30",
 }
-WAIT_SECONDS = 30.0
-
-LONG = os.environ.get("TYCOSTREAM_LONG", "") not in ("", "0")
-"""Whether there is a night's time; see docs/architecture.md."""
+WAIT_SECONDS = 300.0 if LONG else 30.0
 
 QUERIES = {
     "accounts": ("id", "id kind amount note"),

@@ -13,7 +13,9 @@ from typing import Any
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-WAIT_SECONDS = 20.0
+from tests.support.long import LONG
+
+WAIT_SECONDS = 240.0 if LONG else 20.0
 
 
 @dataclass(frozen=True)
