@@ -281,7 +281,6 @@ class ConnectionActor(LoopActor):
     @handles(SocketClosed)
     def _on_socket_closed(self, _message: SocketClosed) -> None:
         self._closing = True
-        self._outlet.occupy()
         self._stop()
 
     @handles(CloseConnection)
@@ -304,7 +303,6 @@ class ConnectionActor(LoopActor):
         """Close the socket after what has been handed to it."""
         if not self._closing:
             self._closing = True
-            self._outlet.occupy()
             self._transport.close(code, reason if reason is not None else code.reason)
 
     def told(self, errors: Sequence[Mapping[str, Any]]) -> None:

@@ -76,6 +76,8 @@ class SlowTransport:
 
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
+        self.held_up = True
+        self.on_blocked()
 
     def updates(self) -> list[dict[str, Any]]:
         return [one["payload"]["data"]["trades"] for one in self.messages if one["type"] in ("next", "data")]

@@ -20,7 +20,7 @@ from tests.views.support import SOURCE, Client, applied, subscription
 from tycostream.graphql.rendering import Selection
 from tycostream.metrics import ClientCounts
 from tycostream.model import Row
-from tycostream.views import Outlet, RowCache, Views, outbox
+from tycostream.views import Outlet, RowCache, Subscription, Views, outbox
 from tycostream.web.close_codes import CloseCode
 
 ROWS: list[Row] = [(str(key), "X", "1") for key in range(3)]
@@ -49,6 +49,14 @@ class Socket:
 
     def left(self, _frames: bytes, _taken: int) -> None:
         raise AssertionError("nothing is left")
+
+
+def follow(views: Views, number: int, socket: Socket, operation_id: str = "1", where: Any = None) -> Subscription:
+    """A subscription whose connection has that number, and nothing before it."""
+    one = replace(subscription(operation_id, where), outlet=Outlet(number, socket))
+    views.add(one)
+    one.outlet.release()
+    return one
 
 
 class Replayed:
@@ -209,10 +217,7 @@ async def test_nothing_goes_past_what_others_have_put_before_it() -> None:
 def test_nothing_goes_past_a_message_to_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handing_out, "MOST_SENDS", 1)
     views, sockets = Views(), [Socket(), Socket()]
-    ones = [replace(subscription(), outlet=Outlet(number, socket)) for number, socket in enumerate(sockets)]
-    for one in ones:
-        views.add(one)
-        one.outlet.release()
+    ones = [follow(views, number, socket) for number, socket in enumerate(sockets)]
     cache = RowCache(SOURCE)
     views.route([(1, applied(cache, [("0", ROWS[0])]))])
     told = handing_out.hand_out(views.flush(), ClientCounts())
@@ -233,9 +238,7 @@ def test_all_groups_share_what_may_be_sent_and_every_byte_is_counted(
     views, sockets, counts = Views(), [Socket() for _ in range(6)], ClientCounts()
     for number, socket in enumerate(sockets):
         where = {"symbol": {"_eq": "X"}} if number < 3 else None
-        one = replace(subscription(f"{number * own_ids:03}", where), outlet=Outlet(number, socket))
-        views.add(one)
-        one.outlet.release()
+        follow(views, number, socket, f"{number * own_ids:03}", where)
     views.route([(1, applied(RowCache(SOURCE), [("0", ROWS[0])]))])
     told = handing_out.hand_out(views.flush(), counts)
     sent = [bool(socket.had) for socket in sockets]

@@ -65,7 +65,7 @@ def test_ready_are_those_that_nothing_stands_before(steps: list[tuple[Any, ...]]
 
 def _check(groups: list[Group], here: list[Subscription]) -> None:
     assert {one for group in groups for one in group.subscriptions} == set(here)
-    assert sum(group.channels.subscriptions for group in groups) == len(here)
+    assert sum(group.channels.subscribed for group in groups) == len(here)
     followed = [channel.outlet for group in groups for channel in group.channels]
     for group in groups:
         ready: set[Any] = set()

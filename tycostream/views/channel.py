@@ -170,12 +170,12 @@ class Channels:
     looked at for each of them, to ask whether and what it may be sent, would have to come from memory.
     """
 
-    __slots__ = ("_by_outlet", "occupied", "ready", "subscriptions")
+    __slots__ = ("_by_outlet", "occupied", "ready", "subscribed")
 
     def __init__(self) -> None:
         self._by_outlet: dict[Outlet, Channel] = {}
-        self.subscriptions = 0
-        """How many there are in all of them."""
+        self.subscribed = 0
+        """How many subscriptions there are in all of them."""
         self.ready: dict[Envelope | None, Sockets] = {}
         self.occupied: dict[Channel, None] = {}
 
@@ -193,7 +193,7 @@ class Channels:
             channel = self._by_outlet[outlet] = Channel(subscription.source, outlet, self)
             outlet.enter(channel)
         channel.add(subscription)
-        self.subscriptions += 1
+        self.subscribed += 1
 
     def remove(self, subscription: Subscription) -> bool:
         """One less. Returns whether it was there."""
@@ -202,7 +202,7 @@ class Channels:
         if channel is None or subscription not in channel.subscriptions:
             return False
         channel.remove(subscription)
-        self.subscriptions -= 1
+        self.subscribed -= 1
         if not channel.subscriptions:
             outlet.leave(channel)
             self.sort(channel, ready=False)

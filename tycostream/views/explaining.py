@@ -24,7 +24,7 @@ def _told(view: View, explanation: Explanation) -> dict[str, Any]:
     return {
         "filter": view.filter.to_json(),
         "index": explanation.index,
-        "subscriptions": sum(group.channels.subscriptions for group in view.groups.values()),
+        "subscriptions": sum(group.channels.subscribed for group in view.groups.values()),
         "selections": len(view.groups),
         "evaluated": explanation.evaluated,
         "matched": explanation.matched,
