@@ -147,3 +147,19 @@ async def test_a_slow_connection_is_slow_and_nothing_else(database: AnyDatabase,
             await write(s, number)
         await settle(client, s.database, wish)
         assert s.to_database.accepted == connections
+
+
+async def test_what_takes_longer_to_come_than_silence_is_borne_comes(database: AnyDatabase, tmp_path: Path) -> None:
+    """A part of it is a sign of life."""
+    async with (
+        scene(database, tmp_path, {"DATABASE_SILENCE_SECONDS": "1"}) as s,
+        connected(s.service.port) as client,
+    ):
+        await write(s, 0)
+        wish = await follow(client, "accounts")
+        await settle(client, s.database, wish)
+        connections = s.to_database.accepted
+        s.to_database.slow(4000, Way.TO_CLIENT)
+        await s.database.run("INSERT INTO accounts SELECT n, 'a', n, repeat('n', 40) FROM generate_series(101, 250) n")
+        await settle(client, s.database, wish)
+        assert s.to_database.accepted == connections

@@ -80,28 +80,32 @@ class AsyncConnection:
         cursor = await self.run(statement, arguments)
         return cursor.fetchall() if cursor.description is not None else []
 
-    async def run(self, statement: Any, arguments: Sequence[Any] | None = None) -> Any:
-        """Run one statement; the psycopg2 cursor, whose rows are in memory and hold text."""
+    async def run(self, statement: Any, arguments: Sequence[Any] | None = None, *, patience: float = 0.0) -> Any:
+        """Run one statement; the psycopg2 cursor, whose rows are in memory and hold text. For `patience` see
+        `ready_for`."""
         try:
             cursor = self.raw.cursor()
             cursor.execute(statement, arguments)
-            await self.wait()
+            await self.wait(patience)
         except psycopg2.Error as error:
             raise translate(error, self.parameters) from None
         return cursor
 
-    async def wait(self) -> None:
-        """Until the statement that runs has ended. Raises psycopg2.Error, and NoAnswerError where nobody is there."""
+    async def wait(self, patience: float = 0.0) -> None:
+        """Until the statement that runs has ended. Raises psycopg2.Error, and what `ready_for` does."""
         while True:
             state = self.raw.poll()
             if state == extensions.POLL_OK:
                 return
-            await self.ready_for(writing=state == extensions.POLL_WRITE)
+            await self.ready_for(writing=state == extensions.POLL_WRITE, patience=patience)
 
-    async def ready_for(self, *, writing: bool = False) -> None:
+    async def ready_for(self, *, writing: bool = False, patience: float = 0.0) -> None:
         """Until the socket can be read, or written. A statement may take its time, so that silence says nothing: then
-        the server is asked for another connection. Raises NoAnswerError where it does not answer that either."""
-        while not await self._ready_within(self.silence, writing=writing):
+        the server is asked for another connection. Raises NoAnswerError where it does not answer that either. One that
+        has something to send all the time is given so many seconds of `patience`: TimeoutError if nothing comes."""
+        while not await self._ready_within(patience or self.silence, writing=writing):
+            if patience:
+                raise TimeoutError
             await knock(self.parameters)
 
     async def _ready_within(self, seconds: float, *, writing: bool) -> bool:

@@ -34,8 +34,9 @@ class Reading(Protocol):
     async def start(self, subscribe: sql.Composed) -> None:
         """Start the statement. Names are looked up at once; what else may be wrong with it, `read` may find first."""
 
-    async def read(self) -> Iterator[Run] | None:
-        """The rows that are ready, at least one; None where the SUBSCRIBE has ended. May be cancelled, for good."""
+    async def read(self, patience: float = 0.0) -> Iterator[Run] | None:
+        """The rows that are ready, at least one; None where the SUBSCRIBE has ended. May be cancelled, for good. Raises
+        TimeoutError where nothing comes for so many seconds, not even a part of them; 0: that may take any time."""
 
 
 @dataclass
@@ -48,8 +49,8 @@ class _Cursor:
         await self.connection.execute("BEGIN")
         await self.connection.execute(sql.SQL("DECLARE c CURSOR FOR ") + subscribe)
 
-    async def read(self) -> Iterator[Run] | None:
-        cursor = await self.connection.run(FETCH)
+    async def read(self, patience: float = 0.0) -> Iterator[Run] | None:
+        cursor = await self.connection.run(FETCH, patience=patience)
         if self._result is None:
             if cursor.description is None:
                 raise unreadable("FETCH has no result")
@@ -77,8 +78,8 @@ class _Copy:
                 self.parameters.hosts.failed(Address(here.host, here.port))
             raise
 
-    async def read(self) -> Iterator[Run] | None:
-        lines = await self.process.read(self._here)
+    async def read(self, patience: float = 0.0) -> Iterator[Run] | None:
+        lines = await self.process.read(self._here, patience=patience)
         return self._result.copied(lines) if lines else None
 
 

@@ -49,10 +49,13 @@ class ReaderProcess:
         if frame[0] != child.CONNECTED:
             raise cant_connect(_failure(frame[1], parameters), parameters)
 
-    async def read(self, parameters: ConnectionParameters) -> bytes:
-        """The lines that have come, all of them whole; none once the COPY has ended. Raises DatabaseError."""
+    async def read(self, parameters: ConnectionParameters, *, patience: float = 0.0) -> bytes:
+        """The lines that have come, all of them whole; none once the COPY has ended. Raises DatabaseError, and, with
+        `patience`, TimeoutError: see `AsyncConnection.ready_for`."""
         await asyncio.sleep(0)  # what is here already does not make the loop's others wait
-        while (frame := await self._frame(parameters.silence or None)) is None:
+        while (frame := await self._frame(patience or parameters.silence or None)) is None:
+            if patience:
+                raise TimeoutError
             await knock(parameters)
         kind, content = frame
         if kind == child.FAILURE:
