@@ -63,5 +63,4 @@ class DriverRun:
 async def finish(work: Coroutine[Any, Any, None], intake: Intake) -> None:
     """Handle the rest of an event that takes several turns of the loop; then the source may go on."""
     await work
-    intake.handled()
     intake.rest()

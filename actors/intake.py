@@ -21,18 +21,12 @@ TURN_ROWS = 2000
 
 
 class Run(list[Changes]):
-    """Transactions that came one after the other: a turn's worth at most, or a single one. `weight`: see `_weight`."""
+    """Transactions that came one after the other: a turn's worth at most, or a single one. `weight`: in rows, and each
+    transaction counts as one too."""
 
     __slots__ = ("weight",)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = 0
-
-    @property
-    def changes(self) -> int:
-        """Of all transactions."""
-        return self.weight - len(self)
+    weight: int
 
 
 class Intake:
@@ -43,30 +37,26 @@ class Intake:
         self._events: deque[Event | Run] = deque()
         self._growing: Run | None = None
         """The last of them, where it is a run."""
-        self._taken = 0
         self._awake = False
         self._left_events, self._left_rows = TURN_EVENTS, TURN_ROWS
-        self._rows = 0
+        self._held = False
         self._caught_up = asyncio.Event()
-        self._caught_up.set()
 
     def emit(self, event: Event) -> None:
         """Hand an event on. Never blocks."""
         if event.__class__ is Changes:
             weight = len(event.changes) + 1
             run = self._growing
-            if run is None or run.weight + weight > TURN_ROWS or len(run) >= TURN_EVENTS:
-                run = self._growing = Run()
-                self._events.append(run)
-            run.append(event)
-            run.weight += weight
+            if run is not None and run.weight + weight <= TURN_ROWS and len(run) < TURN_EVENTS:
+                run.append(event)
+                run.weight += weight
+                return  # the source knows that there is something to take
+            run = self._growing = Run((event,))
+            run.weight = weight
+            self._events.append(run)
         else:
-            weight = _weight(event)
             self._growing = None
             self._events.append(event)
-        self._rows += weight
-        if self._rows > INTAKE_ROWS:
-            self._caught_up.clear()
         if not self._awake:
             self._awake = True
             self._wake()
@@ -83,16 +73,18 @@ class Intake:
         if not events:
             return None
         event = events[0]
-        count, weight = len(event) if event.__class__ is Run else 1, _weight(event)
+        if event.__class__ is Run:
+            count, weight = len(event), event.weight
+        else:
+            count, weight = 1, _weight(event)
         left = self._left_rows
         if left < TURN_ROWS and (weight > left or count > self._left_events):
             return None
         events.popleft()
-        if event is self._growing:
+        if not events:
             self._growing = None
         self._left_events -= count
         self._left_rows = left - weight
-        self._taken = weight
         return event
 
     def rest(self) -> None:
@@ -102,17 +94,21 @@ class Intake:
             self._wake()
         else:
             self._awake = False
+        if self._held and self._rows <= INTAKE_ROWS:
+            self._held = False
+            self._caught_up.set()
+
+    @property
+    def _rows(self) -> int:
+        """How many wait."""
+        return sum(map(_weight, self._events))
 
     async def ready(self) -> None:
-        """Wait until the source has handled most of what it was handed."""
-        await self._caught_up.wait()
-
-    def handled(self) -> None:
-        """The source has handled what it took."""
-        behind = self._rows > INTAKE_ROWS
-        self._rows -= self._taken
-        if behind and self._rows <= INTAKE_ROWS:
-            self._caught_up.set()
+        """Wait until the source has taken most of what it was handed."""
+        if self._rows > INTAKE_ROWS:
+            self._held = True
+            self._caught_up.clear()
+            await self._caught_up.wait()
 
     def close(self) -> None:
         """The run is over: nobody waits any more."""
@@ -120,7 +116,7 @@ class Intake:
 
 
 def _weight(event: Event | Run) -> int:
-    """In rows; a transaction counts as one too, and so does what has none."""
+    """In rows; what has none counts as one."""
     if isinstance(event, Run):
         return event.weight
     return max(1, len(event.rows)) if isinstance(event, SnapshotRows) else 1

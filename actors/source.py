@@ -382,7 +382,6 @@ class SourceActor(LoopActor):
             work = self._ingest.changes(event) if isinstance(event, Run) else self._ingest.event(event)
             if work is not None:
                 return finish(work, intake)
-            intake.handled()
         intake.rest()
         return None
 
@@ -402,9 +401,7 @@ class SourceActor(LoopActor):
 
     def _flush(self) -> None:
         """Tell every connection once of all that its subscriptions have to hear."""
-        told = self._memory.flush()
-        woken = self._memory.flush_watches()
-        self._memory.delivered()
+        told, woken = self._memory.flush()
         for watch in woken:
             tell(watch.receiver, CrossingsWait())
         self._hand_out(told)

@@ -33,7 +33,7 @@ from tycostream.views import (
 )
 from tycostream.views.explaining import explained, views_told
 from tycostream.views.pieces import PieceStore
-from tycostream.views.views import Group
+from tycostream.views.views import Group, Stamp
 
 VIEWS_TOLD = 100
 DERIVATIONS_TOLD = 20
@@ -255,31 +255,27 @@ class SourceMemory:
                 audience.route(deltas, timestamp, before)
             self.watches.route(deltas, timestamp)
 
-    def flush(self) -> list[tuple[Group, Delivery]]:
-        """What has been noted for subscriptions since the last flush."""
-        told = self._flush(self.views, self.recent)
+    def flush(self) -> tuple[list[tuple[Group, Delivery]], list[Watch]]:
+        """What has been noted for subscriptions since the last flush, and the triggers that have to be woken for what
+        has been noted for them. It is not taken back any more."""
+        told = self.views.flush(self._stamp(self.recent) if self.recent.kept else None)
         for derivation, audience in self.audiences.items():
-            told += self._flush(audience.views, self._recent_of(derivation))
-        return told
+            told += audience.views.flush(self._stamp(self._recent_of(derivation)))
+        woken = self.watches.flush()
+        for audience in self.audiences.values():
+            woken += audience.watches.flush()
+        self.delivered()
+        return told, woken
 
-    def _flush(self, views: Views, recent: RecentChanges) -> list[tuple[Group, Delivery]]:
+    def _stamp(self, recent: RecentChanges) -> Stamp | None:
         now = self.cache.timestamp
-        if not recent.kept or now is None:
-            return views.flush()
-        return views.flush(lambda changes: recent.stamp(changes, now))
+        return None if not recent.kept or now is None else lambda changes: recent.stamp(changes, now)
 
     def every_recent(self) -> Iterator[RecentChanges]:
         """The logs that are kept."""
         for recent in (self.recent, *(audience.recent for audience in self.audiences.values())):
             if recent.kept:
                 yield recent
-
-    def flush_watches(self) -> list[Watch]:
-        """Hand over what has been noted for triggers since the last flush; those that have to be woken."""
-        woken = self.watches.flush()
-        for audience in self.audiences.values():
-            woken += audience.watches.flush()
-        return woken
 
     def announce(self, news: bytes) -> None:
         """Everybody's next change comes with this: see `Delivery.news`."""
@@ -288,18 +284,16 @@ class SourceMemory:
 
     def delivered(self) -> None:
         """Everybody has been told, or will be when a window ends: windows are in this memory too."""
+        now = self.timestamp_delivered = self.cache.timestamp
         self.undelivered.clear()
         self.views.settle()
+        if self.recent.kept and now is not None:
+            self.recent.settle(now)
         for audience in self.audiences.values():
             audience.views.settle()
             audience.derived.delivered()
-        now = self.timestamp_delivered = self.cache.timestamp
-        if now is not None:
-            if self.recent.kept:
-                self.recent.settle(now)
-            for audience in self.audiences.values():
-                if audience.recent.kept:
-                    audience.recent.settle(now)
+            if audience.recent.kept and now is not None:
+                audience.recent.settle(now)
 
     def reloaded(self, relation: str | None) -> None:
         """The rows are those of this relation, and everybody has been told."""

@@ -40,12 +40,16 @@ class FilterIndex(Generic[T]):
 
     def __init__(self) -> None:
         self._leaves: dict[tuple[Filter, int], Leaf[T]] = {}
-        self._everything: dict[Leaf[T], int] = {}  # and what `_passed` was when they came
+        self._everything: dict[Leaf[T], int] = {}  # and what `passed` was when they came
         self._entering: list[tuple[T, bool, bool]] = []
         self._staying: list[tuple[T, bool, bool]] = []
         self._leaving: list[tuple[T, bool, bool]] = []
-        self._passed = 0
         self._level: Level[T] = Level(few=0)
+        self.sole: T | None = None
+        """The only item that there is, if its filter admits every row: there is no need to ask `match` for it, but
+        `passed` has to be told."""
+        self.passed = 0
+        """How many changes have gone to those that want every row."""
 
     def __len__(self) -> int:
         return len(self._leaves)
@@ -54,35 +58,26 @@ class FilterIndex(Generic[T]):
         """File an item under a filter. The same item may be filed once under each filter."""
         leaf = self._leaves[condition, id(item)] = Leaf(Entry(item, condition), condition.node)
         if condition.node == TRUE:
-            self._everything[leaf] = self._passed
-            self._prepare()
+            self._everything[leaf] = self.passed
         else:
             self._level.add(leaf)
+        self._prepare()
 
     def remove(self, condition: Filter, item: T) -> None:
         """Take it out again. Raises KeyError where it is not there."""
         leaf = self._leaves.pop((condition, id(item)))
         if condition.node == TRUE:
             del self._everything[leaf]
-            self._prepare()
         else:
             self._level.remove(leaf)
+        self._prepare()
 
     def _prepare(self) -> None:
         items = [leaf.entry.item for leaf in self._everything]
         self._entering = [(item, False, True) for item in items]
         self._staying = [(item, True, True) for item in items]
         self._leaving = [(item, True, False) for item in items]
-
-    @property
-    def sole(self) -> T | None:
-        """The only item that there is, if its filter admits every row. Whoever does not ask `match` for it tells how
-        many changes it has `passed`."""
-        return self._staying[0][0] if len(self._leaves) == 1 and self._staying else None
-
-    def passed(self, changes: int) -> None:
-        """So many changes have gone to the `sole` item."""
-        self._passed += changes
+        self.sole = items[0] if len(items) == len(self._leaves) == 1 else None
 
     def match(self, old: Row | None, new: Row | None, mask: int = EVERYTHING) -> Sequence[tuple[T, bool, bool]]:
         """(item, matched before, matches now) of every filter that matches the old row or the new one. Where both are
@@ -94,7 +89,7 @@ class FilterIndex(Generic[T]):
         else:
             found = self._staying
         if found:
-            self._passed += 1
+            self.passed += 1
         if not self._level:
             return found
         before: dict[Entry[T], None] = {}
@@ -121,7 +116,7 @@ class FilterIndex(Generic[T]):
         """How the item is found that is filed under a filter. Raises KeyError where it is not there."""
         leaf = self._leaves[condition, id(item)]
         if leaf in self._everything:
-            return Explanation("every row", 0, self._passed - self._everything[leaf])
+            return Explanation("every row", 0, self.passed - self._everything[leaf])
         ways = list(dict.fromkeys(self._level.ways(leaf)))
         if len(ways) > MOST_WAYS:
             ways[MOST_WAYS:] = [f"in {len(ways) - MOST_WAYS} more ways"]

@@ -131,10 +131,10 @@ class Delivery:
 
     __slots__ = ("_cuts", "_payloads", "_wrapped", "changes", "news", "selection")
 
-    def __init__(self, selection: Selection, changes: list[ViewChange]) -> None:
+    def __init__(self, selection: Selection, changes: list[ViewChange], news: bytes | None = None) -> None:
         self.selection = selection
         self.changes = changes
-        self.news: bytes | None = None
+        self.news = news
         self._payloads: list[bytes] | None = None
         self._cuts: dict[int, list[bytes]] = {}
         self._wrapped: dict[bytes, bytes] = {}
@@ -228,9 +228,8 @@ def in_order(deliveries: list[Addressed]) -> list[Addressed]:
     for subscriptions, part in deliveries:
         news = part.news
         for timestamp, changes in _pieces(part):
-            piece = Delivery(part.selection, changes)
-            piece.news, news = news, None
-            pieces.append((timestamp, subscriptions, piece))
+            pieces.append((timestamp, subscriptions, Delivery(part.selection, changes, news)))
+            news = None
     pieces.sort(key=itemgetter(0))
     return [(subscriptions, piece) for _timestamp, subscriptions, piece in pieces]
 

@@ -135,7 +135,7 @@ class Views:
             for timestamp, deltas in applied
             for key, old, new, mask in deltas
         ]
-        self._index.passed(len(changes))
+        self._index.passed += len(changes)
         if changes and not everything.pending:
             self._touched.append(everything)
         everything.pending += changes
@@ -186,7 +186,8 @@ class Views:
                 if group.window is not None:
                     self._noted.append((group, group.window, changes))
                 else:
-                    told.append((group, _delivery(group, changes)))
+                    told.append((group, Delivery(group.selection, changes, group.news)))
+                    group.news = None
         return told
 
     def settle(self) -> None:
@@ -214,11 +215,5 @@ class Views:
     def _ended(self, group: Group, window: Window) -> Iterator[tuple[Group, Delivery]]:
         del self.windows[group]
         if changes := window.take():
-            yield group, _delivery(group, changes)
-
-
-def _delivery(group: Group, changes: list[ViewChange]) -> Delivery:
-    """The changes, and the news that wait."""
-    delivery = Delivery(group.selection, changes)
-    delivery.news, group.news = group.news, None
-    return delivery
+            news, group.news = group.news, None
+            yield group, Delivery(group.selection, changes, news)

@@ -25,6 +25,8 @@ class TextFrames:
     def cut(self, payloads: Sequence[bytes]) -> list[bytes]:
         """What stands around the prefixes: a header, then each result's end with the next one's header."""
         around = len(self.prefix) + 1
+        if len(payloads) == 1:
+            return [text_frame_header(around + len(payloads[0])), payloads[0] + b"}"]
         first, *others = [around + len(payload) for payload in payloads]
         behind = [_BETWEEN[length] if length < USUAL else b"}" + text_frame_header(length) for length in others]
         return [text_frame_header(first), *map(add, payloads, (*behind, b"}"))]
