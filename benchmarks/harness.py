@@ -111,9 +111,10 @@ async def serving(rows: int) -> AsyncIterator[FedService]:
             await service.stop()
 
 
-async def settled() -> None:
-    """When every actor has handled what it was told, and has sent what that gave rise to."""
-    dispatcher = Dispatcher.current()
+async def settled(dispatcher: Dispatcher | None = None) -> None:
+    """When every actor has handled what it was told, and has sent what that gave rise to. `dispatcher`: the loop's, for
+    whoever counts what it takes to look that up."""
+    dispatcher = dispatcher or Dispatcher.current()
     await asyncio.sleep(0)
     while dispatcher._ready or dispatcher._scheduled:
         await asyncio.sleep(0)
