@@ -43,6 +43,6 @@ def _shown(memory: SourceMemory, changes: list[Change]) -> list[Delta]:
 
 
 def _applied(memory: SourceMemory, changes: list[Change]) -> list[Delta]:
-    applied: list[Applied] = []
+    applied = Applied()
     memory.cache.apply([Changes(0, changes)], -1, applied)
-    return applied[0][1]
+    return [delta for deltas, _timestamp, _since in applied.by_timestamp(None) for delta in deltas]

@@ -167,15 +167,15 @@ class Ingest:
 
     def _apply(self, run: list[Changes], after: int) -> int:
         """Apply what is later; returns the last timestamp."""
-        applied: list[Applied] = []
+        applied = Applied()
         try:
             self._cache.apply(run, after, applied)
         except Exception:
-            self._memory.undelivered += applied
+            self._memory.undelivered.append(applied)
             raise
         self._memory.route(applied)
         self._tap.add(applied)
-        return applied[-1][0] if applied else after
+        return applied.timestamps[-1] if applied.timestamps else after
 
     def _on_waiting(self, event: Waiting) -> None:
         self._condition.note = event.reason

@@ -19,7 +19,6 @@ from tycostream.views import (
     Applied,
     Beginning,
     Delivery,
-    Delta,
     Derivation,
     Derived,
     Marked,
@@ -53,15 +52,13 @@ class Audience:
     def __post_init__(self) -> None:
         self.watches = Watches(self.derived.derivation.source.extended)
 
-    def route(self, deltas: list[Delta], timestamp: int, since: int) -> None:
-        """Note what changes of the source's rows mean to everybody here."""
-        changes: Iterable[Delta] = self.derived.extend(deltas)
-        if len(self.watches) or self.recent.kept:
-            changes = kept = list(changes)
-            self.watches.route(kept, timestamp)
-            if self.recent.kept:
-                self.recent.note(kept, timestamp, since)
-        self.views.route([(timestamp, changes)])
+    def route(self, applied: Applied, since: int | None) -> None:
+        """Note what changes of the source's rows, which showed the time `since` before, mean to everybody here."""
+        extended = self.derived.extend(applied)
+        self.views.route(extended)
+        self.watches.route(extended)
+        if self.recent.kept:
+            self.recent.note_all(extended, since)
 
 
 @dataclass(eq=False)
@@ -240,20 +237,15 @@ class SourceMemory:
         for watch in [one for one in (*chain.from_iterable(self.every_watches()), *self.unseen) if one.ended]:
             self.stop_watch(watch)
 
-    def route(self, applied: list[Applied]) -> None:
-        """Note what changes, by rising timestamps, mean to everybody; it is told at the next flush."""
-        self.undelivered += applied
+    def route(self, applied: Applied) -> None:
+        """Note what changes mean to everybody; it is told at the next flush."""
+        self.undelivered.append(applied)
         self.views.route(applied)
-        if not (self.recent.kept or self.audiences or len(self.watches)):
-            return
-        since = self.cache.timestamp
-        for timestamp, deltas in applied:
-            before, since = timestamp if since is None else since, timestamp
-            if self.recent.kept:
-                self.recent.note(deltas, timestamp, before)
-            for audience in self.audiences.values():
-                audience.route(deltas, timestamp, before)
-            self.watches.route(deltas, timestamp)
+        self.watches.route(applied)
+        if self.recent.kept:
+            self.recent.note_all(applied, self.cache.timestamp)
+        for audience in self.audiences.values():
+            audience.route(applied, self.cache.timestamp)
 
     def flush(self) -> tuple[list[tuple[Group, Delivery]], list[Watch]]:
         """What has been noted for subscriptions since the last flush, and the triggers that have to be woken for what
@@ -364,7 +356,8 @@ class SourceMemory:
             audience.derived.undo()
         for watches in self.every_watches():
             watches.discard()
-        self.cache.undo([delta for _timestamp, deltas in self.undelivered for delta in deltas])
+        for applied in reversed(self.undelivered):
+            self.cache.undo(applied)
         self.undelivered.clear()
         self.cache.timestamp = self.timestamp_delivered
         for recent in self.every_recent():

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, groupby
+from operator import itemgetter
 from typing import Any
 
 from actors.runtime import tell
 from actors.source_memory import SourceMemory
 from actors.source_messages import Follower
 from tycostream.databases.driver import DatabaseError
-from tycostream.model import Past, Position, Row, Source
+from tycostream.model import Change, Operation, Past, Position, Row, Source
 from tycostream.relay.batches import Piece, encode_past, encode_pieces, encode_rows
 from tycostream.relay.channel import Kind
-from tycostream.views import Applied, Delta
+from tycostream.views import Applied
 from tycostream.views.cursor import Cursor
 
 BATCH_ROWS = 32
@@ -101,7 +102,7 @@ class Tap:
         """When the database committed what is noted."""
         self.closed_at: float | None = None
         """For which moment the timestamp stands."""
-        self._noted: list[tuple[int, float | None, list[Delta]]] = []
+        self._noted: list[tuple[int, float | None, list[Change]]] = []
         self._pieces: list[Piece] = []
         self._rows = 0
         self._told = 0
@@ -219,10 +220,14 @@ class Tap:
 
     # What they are told
 
-    def add(self, applied: list[Applied]) -> None:
+    def add(self, applied: Applied) -> None:
         """Changes that have been applied; more of the last timestamp may follow."""
         if self.followers:
-            self._noted += [(timestamp, self.committed_at, deltas) for timestamp, deltas in applied if deltas]
+            for timestamp, some in groupby(applied.changes, itemgetter(4)):
+                changes: list[Change] = [
+                    (key, None if operation is Operation.DELETE else row) for operation, key, row, *_ in some
+                ]
+                self._noted.append((timestamp, self.committed_at, changes))
 
     def flush(self, now: int) -> float | None:
         """What was noted has happened, and everything is told up to `now`: sends it, or returns after how many seconds
@@ -231,11 +236,11 @@ class Tap:
             self._end_all(Failure(next(_failures), "its timestamps have another meaning now"))
             return None
         pieces = self._pieces
-        for timestamp, at, deltas in self._noted:
+        for timestamp, at, changes in self._noted:
             if pieces and pieces[-1].timestamp == timestamp and pieces[-1].whole:
                 pieces[-1] = Piece(timestamp, pieces[-1].changes, False, pieces[-1].at)
-            pieces.append(Piece(timestamp, [(key, new) for key, _old, new, _mask in deltas], timestamp <= now, at))
-            self._rows += len(deltas)
+            pieces.append(Piece(timestamp, changes, timestamp <= now, at))
+            self._rows += len(changes)
         self._noted.clear()
         if now > self._told:
             if not pieces or pieces[-1].timestamp < now:

@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks.harness import QUERY, SCHEMA, Goal, Meter, Point, Result, row
 from tycostream.filters import parse_filter
 from tycostream.graphql import Engine, Limits, SubscriptionPlan
-from tycostream.model import Row, Source
+from tycostream.model import Operation, Row, Source
 from tycostream.settings import load_schema
-from tycostream.views import Delta, Outlet, Subscription, Views
+from tycostream.views import Applied, Outlet, Subscription, Views
 from tycostream.web.envelope import TextFrames
 
 COUNTS = (10, 1_000, 100_000)
@@ -80,12 +80,12 @@ def _measure(name: str, where: Where, count: int, rounds: int) -> Result:
     best = float("inf")
     for _ in range(3):  # the best of three, for others use the machine too
         meter = Meter()
-        for number in range(rounds):
+        for _ in range(rounds):
             for some in changes:
-                views.route([(number, some)])
+                views.route(some)
                 if list(views.flush()):
                     raise RuntimeError("a filter matched that must not")
-        best = min(best, meter.cpu_per(rounds * sum(map(len, changes))))
+        best = min(best, meter.cpu_per(rounds * sum(len(some.changes) for some in changes)))
     gone = subscriptions[:1000]
     began = time.process_time()
     for subscription in gone:
@@ -98,7 +98,7 @@ def _measure(name: str, where: Where, count: int, rounds: int) -> Result:
     )
 
 
-def _changes(source: Source, count: int, many: int) -> list[list[Delta]]:
+def _changes(source: Source, count: int, many: int) -> list[Applied]:
     """Rows whose prices walk by less than two at a time, anywhere up to the number of filters; in transactions of
     many."""
     chance = random.Random(2)
@@ -108,13 +108,16 @@ def _changes(source: Source, count: int, many: int) -> list[list[Delta]]:
 
     places = [chance.randrange(count) for _ in range(_ROWS)]
     rows = list(map(at, places))
-    deltas: list[Delta] = []
-    for _ in range(many):
+    transactions: list[Applied] = []
+    for number in range(many):
+        if not number % _TOGETHER:
+            transactions.append(Applied())
         one = chance.randrange(_ROWS)
         places[one] = max(0, places[one] + chance.choice((-1, 0, 1)))
         old, rows[one] = rows[one], at(places[one])
-        deltas.append((source.key_of(rows[one]), old, rows[one], _PRICE))
-    return [deltas[start : start + _TOGETHER] for start in range(0, many, _TOGETHER)]
+        transactions[-1].changes.append((Operation.UPDATE, source.key_of(rows[one]), rows[one], _PRICE, 1))
+        transactions[-1].before.append(old)
+    return transactions
 
 
 def _subscription(plan: SubscriptionPlan, where: dict[str, Any]) -> Subscription:

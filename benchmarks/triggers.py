@@ -7,14 +7,13 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import pairwise
 
 from benchmarks.harness import SCHEMA, FedService, Goal, Meter, Result, clients, resident_mib, row, serving
 from tycostream.filters import parse_filter
-from tycostream.model import Changes, Source
+from tycostream.model import Changes, Operation, Source
 from tycostream.settings.schema_file import parse_schema
 from tycostream.triggers.watches import Watch, Watches
-from tycostream.views import Delta
+from tycostream.views import Applied, ViewChange
 from tycostream.views.states import Rule
 
 SLOW_SECONDS = 0.5
@@ -50,10 +49,11 @@ def _crossing_none(source: Source, count: int, events: int) -> Result:
     changed = 1 << source.positions["price"]
     prices = random.Random(1)
     rows = [row(1, prices.uniform(1.0, 999.0)) for _ in range(1001)]
-    deltas: list[Delta] = [("1", old, new, changed) for old, new in pairwise(rows)]
+    changes: list[ViewChange] = [(Operation.UPDATE, "1", new, changed, 1) for new in rows[1:]]
+    applied = Applied(changes, list(rows[:-1]))
     meter = Meter()
-    for batch in range(max(1, events // 1000)):
-        watches.route(deltas, batch)
+    for _ in range(max(1, events // 1000)):
+        watches.route(applied)
         if watches.flush():
             raise RuntimeError("a trigger fired that must not")
     cost = meter.cpu_per(max(1, events // 1000) * 1000)

@@ -15,7 +15,8 @@ from tests.actors.support import World, until
 from tests.views.support import Lines
 from tycostream.model import Key, Operation, Row
 from tycostream.views import Cursor, Moment, Outbox, Outlet, Subscription
-from tycostream.views.delivery import ViewChange, in_order
+from tycostream.views.applying import ViewChange
+from tycostream.views.delivery import in_order
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tycostream.filters import parse_filter
 from tycostream.model import Key, Row
 from tycostream.triggers.watches import Happening, Watch
 from tycostream.views import Derivation, Subscription
-from tycostream.views.delivery import ViewChange
+from tycostream.views.applying import ViewChange
 from tycostream.views.states import Rule
 
 LEVELS: Levels = (("high", 100, 90), ("low", 50, 40))

@@ -219,12 +219,12 @@ def test_nothing_goes_past_a_message_to_the_connection(monkeypatch: pytest.Monke
     views, sockets = Views(), [Socket(), Socket()]
     ones = [follow(views, number, socket) for number, socket in enumerate(sockets)]
     cache = RowCache(SOURCE)
-    views.route([(1, applied(cache, [("0", ROWS[0])]))])
+    views.route(applied(cache, [("0", ROWS[0])], 1))
     told = handing_out.hand_out(views.flush(), ClientCounts())
     assert [len(socket.had) for socket in sockets] == [1, 0]
     assert list(told) == [1]
     assert [one.outlet.free for one in ones] == [True, False]
-    views.route([(2, applied(cache, [("0", None)]))])
+    views.route(applied(cache, [("0", None)], 2))
     monkeypatch.setattr(handing_out, "MOST_SENDS", 2)
     assert list(handing_out.hand_out(views.flush(), ClientCounts())) == [1]
     assert [len(socket.had) for socket in sockets] == [2, 0]
@@ -239,7 +239,7 @@ def test_all_groups_share_what_may_be_sent_and_every_byte_is_counted(
     for number, socket in enumerate(sockets):
         where = {"symbol": {"_eq": "X"}} if number < 3 else None
         follow(views, number, socket, f"{number * own_ids:03}", where)
-    views.route([(1, applied(RowCache(SOURCE), [("0", ROWS[0])]))])
+    views.route(applied(RowCache(SOURCE), [("0", ROWS[0])], 1))
     told = handing_out.hand_out(views.flush(), counts)
     sent = [bool(socket.had) for socket in sockets]
     assert sum(sent) == 4

@@ -22,7 +22,7 @@ from tests.views.support import Everything
 from tycostream.databases.driver import DatabaseError
 from tycostream.model import Change, Changes, Key, Progress, Resumed, Row
 from tycostream.views import Derivation, RecentLimits
-from tycostream.views.delivery import ViewChange
+from tycostream.views.applying import ViewChange
 from tycostream.views.pace import Rhythm
 
 REMEMBERING = derivation((("high", 100, 90), ("low", 50, 40)))

@@ -14,6 +14,7 @@ from actors.source_messages import Attach, Detach
 from tests.actors.support import Listener, ScriptedDriver, World, subscription, until, world
 from tests.actors.test_connection import connection, words
 from tests.support.client import Words
+from tests.views.support import happened
 from tycostream.model import Changes
 from tycostream.views import Subscription, Views
 from tycostream.views.pace import Rhythm
@@ -123,12 +124,12 @@ async def test_a_window_that_is_open_outlives_a_crash_of_its_source() -> None:
 def test_what_is_taken_back_before_it_is_settled_never_gets_into_a_window() -> None:
     views = Views()
     views.add(follower(None, LONG))
-    views.route([(2, [("0", None, ("0", "X", "1"), 0)])])
+    views.route(happened(2, ("0", None, ("0", "X", "1"), 0)))
     assert list(views.flush()) == []
     views.discard()
     views.settle()
     assert not views.windows
-    views.route([(2, [("0", None, ("0", "X", "2"), 0)])])
+    views.route(happened(2, ("0", None, ("0", "X", "2"), 0)))
     assert list(views.flush()) == []
     views.settle()
     ((_, delivery),) = views.flush_windows(float("inf"))

@@ -15,7 +15,8 @@ from tests.actors.support import Listener, World, crash, subscription, until, wo
 from tests.views.support import SOURCE, every_row
 from tycostream.databases.driver import DatabaseError
 from tycostream.model import Operation, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
-from tycostream.views.delivery import OnUnavailable, ViewChange
+from tycostream.views.applying import ViewChange
+from tycostream.views.delivery import OnUnavailable
 
 A: Row = ("1", "AAPL", "1")
 B: Row = ("2", "MSFT", "2")

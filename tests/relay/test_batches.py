@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.views.support import SOURCE, applied
+from tests.views.support import SOURCE, applied, deltas_of
 from tycostream.model import UNCHANGED, Change, Column, ColumnType, PartialRow, Past, Relation, Row, Source, Unseen
 from tycostream.relay.batches import (
     BadBatchError,
@@ -69,7 +69,7 @@ def test_any_past_comes_back(history: list[list[Change]], unseen: set[int]) -> N
     cache = RowCache(SOURCE)
     past = []
     for timestamp, some in enumerate(history, 1):
-        deltas = applied(cache, some)
+        deltas = deltas_of(applied(cache, some))
         for place in unseen & set(range(len(deltas))):
             key, _old, new, _mask = deltas[place]
             deltas[place] = key, Unseen(SOURCE.row_of(key)), new, 0

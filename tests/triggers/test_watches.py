@@ -11,7 +11,7 @@ from tests.views.support import applied
 from tycostream.filters import parse_filter
 from tycostream.model import Change, Column, ColumnType, Relation, Row, Source
 from tycostream.triggers.watches import MOST_CROSSINGS, Crossing, Happening, Watch, Watches
-from tycostream.views import Delta, RowCache
+from tycostream.views import Applied, RowCache
 from tycostream.views.states import Rule
 
 SOURCE = Source(
@@ -39,11 +39,11 @@ class Stage:
         self.watches = Watches(SOURCE)
         self._timestamp = 0
 
-    def route(self, *changes: Change) -> list[Delta]:
+    def route(self, *changes: Change) -> Applied:
         self._timestamp += 1
-        deltas = applied(self.cache, changes)
-        self.watches.route(deltas, self._timestamp)
-        return deltas
+        done = applied(self.cache, changes, self._timestamp)
+        self.watches.route(done)
+        return done
 
     def add(self, one: Watch, *, fire: bool = False) -> None:
         self.watches.add(one)
@@ -144,9 +144,9 @@ def test_any_walk_is_told_as_the_model_tells_it(
             stage.watches.flush()
         changes: list[Change] = [(key, None if value == "gone" else row(key, value)) for key, value in batch]
         if action != "commit":
-            deltas = stage.route(*changes)
+            done = stage.route(*changes)
             stage.watches.discard()
-            stage.cache.undo(deltas)
+            stage.cache.undo(done)
         if action != "roll back":
             stage.route(*changes)
             stage.watches.flush()

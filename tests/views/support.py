@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tycostream.filters import Filter, parse_filter
-from tycostream.model import Change, Changes, Column, ColumnType, Key, Relation, Row, Source
+from tycostream.model import Change, Changes, Column, ColumnType, Key, Operation, Relation, Row, Source
 from tycostream.views import Applied, Delta, Outlet, RowCache, Subscription
-from tycostream.views.delivery import ViewChange
+from tycostream.views.applying import ViewChange
 
 SOURCE = Source(
     name="trades",
@@ -24,12 +24,28 @@ SOURCE = Source(
 )
 
 
-def applied(cache: RowCache, changes: Iterable[Change]) -> list[Delta]:
+def applied(cache: RowCache, changes: Iterable[Change], timestamp: int = 0) -> Applied:
     """What changes of one timestamp do to the rows."""
-    done: list[Applied] = []
-    cache.apply([Changes(0, list(changes))], -1, done)
-    ((_timestamp, deltas),) = done
-    return deltas
+    done = Applied()
+    cache.apply([Changes(timestamp, list(changes))], timestamp - 1, done)
+    return done
+
+
+def happened(timestamp: int, *deltas: Delta) -> Applied:
+    """What one transaction did."""
+    done = Applied(timestamps=[timestamp])
+    for key, old, new, mask in deltas:
+        operation = Operation.DELETE if new is None else Operation.INSERT if old is None else Operation.UPDATE
+        row = old if new is None else new
+        assert row is not None
+        done.changes.append((operation, key, row, mask, timestamp))
+        done.before.append(old)
+    return done
+
+
+def deltas_of(done: Applied) -> list[Delta]:
+    """All of it, key by key."""
+    return [delta for deltas, _timestamp, _since in done.by_timestamp(None) for delta in deltas]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.views.support import SOURCE, applied
+from tests.views.support import SOURCE, applied, deltas_of
 from tycostream.model import UNCHANGED, Change, Changes, PartialRow, Row
 from tycostream.views import Applied, Reload, RowCache
 
@@ -23,11 +23,11 @@ def cache_of(*initial: Row) -> RowCache:
 
 def test_deltas_say_what_was_and_what_is_and_which_columns_differ() -> None:
     cache = cache_of(("1", "AAPL", "1"), ("2", "MSFT", "1"))
-    deltas = applied(
+    done = applied(
         cache,
         [("1", ("1", "AAPL", "2")), ("2", None), ("3", ("3", None, None)), ("1", ("1", "AAPL", "2")), ("9", None)],
     )
-    assert deltas == [
+    assert deltas_of(done) == [
         ("1", ("1", "AAPL", "1"), ("1", "AAPL", "2"), 0b100),
         ("2", ("2", "MSFT", "1"), None, 0),
         ("3", None, ("3", None, None), 0),
@@ -44,7 +44,7 @@ def test_undo_restores_what_was(initial: list[Row], batch: list[Change]) -> None
 
 def test_what_failed_half_way_can_be_undone() -> None:
     cache = cache_of(("1", "AAPL", "1"))
-    done: list[Applied] = []
+    done = Applied()
     with pytest.raises(ValueError, match="not known"):
         cache.apply(
             [
@@ -54,8 +54,8 @@ def test_what_failed_half_way_can_be_undone() -> None:
             1,
             done,
         )
-    assert [timestamp for timestamp, _deltas in done] == [2, 3]
-    cache.undo([delta for _timestamp, deltas in done for delta in deltas])
+    assert done.timestamps == [2, 3]
+    cache.undo(done)
     assert cache.rows == {"1": ("1", "AAPL", "1")}
 
 

@@ -7,11 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.views.calculated import TRADES, Model, derivation, price_rules
-from tests.views.support import applied
+from tests.views.support import applied, deltas_of, happened
 from tycostream.filters import parse_filter
 from tycostream.model import Operation, Row
-from tycostream.views import Derivation, Derived, RowCache, SnapshotReader
-from tycostream.views.cache import Delta
+from tycostream.views import Applied, Delta, Derivation, Derived, RowCache, SnapshotReader
 from tycostream.views.derived import no_rules
 from tycostream.views.states import Rule
 
@@ -28,7 +27,7 @@ def symbol_rule(state: str, symbol: str) -> Rule:
 
 
 def followed(derived: Derived, *deltas: Delta) -> list[Delta]:
-    return list(derived.extend(deltas))
+    return deltas_of(derived.extend(happened(1, *deltas)))
 
 
 def test_changes_of_a_state_are_changes_of_a_column() -> None:
@@ -101,13 +100,13 @@ def test_there_are_rules_for_every_field() -> None:
 
 def test_a_snapshot_shows_the_states_of_its_moment_however_late_it_is_read() -> None:
     cache, derived = RowCache(TRADES), Derived(derivation(LEVELS))
-    followed(derived, *applied(cache, [(str(key), row(key, 60)) for key in range(4)]))
+    derived.extend(applied(cache, [(str(key), row(key, 60)) for key in range(4)]))
     frozen = derived.frozen()
     assert derived.frozen() is frozen, "shared until a state changes"
     late = parse_filter(TRADES.extended, {"risk": {"_eq": "low"}})
     reader = SnapshotReader(TRADES, cache.frozen(), 1, late, frozen)
     first = reader.read(2)
-    followed(derived, *applied(cache, [("3", row(3, 200)), ("2", None), ("0", row(0, 1))]))
+    derived.extend(applied(cache, [("3", row(3, 200)), ("2", None), ("0", row(0, 1))]))
     assert derived.frozen() is not frozen
     derived.undo()
     assert first + reader.read(2) == [
@@ -139,7 +138,7 @@ levels = st.lists(
 def test_any_walk_is_as_the_model_says_also_where_it_is_taken_back(rules, steps) -> None:
     derived, cache = Derived(derivation(rules)), RowCache(TRADES)
     model, told = Model(rules), Model(rules)
-    undelivered: list[Delta] = []
+    undelivered: list[Applied] = []
     for step in steps:
         if step == "deliver":
             derived.delivered()
@@ -147,7 +146,8 @@ def test_any_walk_is_as_the_model_says_also_where_it_is_taken_back(rules, steps)
             told = copied(model)
         elif step == "undo":
             derived.undo()
-            cache.undo(undelivered)
+            for done in reversed(undelivered):
+                cache.undo(done)
             undelivered = []
             model = copied(told)
         else:
@@ -155,9 +155,9 @@ def test_any_walk_is_as_the_model_says_also_where_it_is_taken_back(rules, steps)
             new = None if price == "gone" else row(key, price, symbol)
             before = model.extended().get(str(key))
             model.write(str(key), new)
-            deltas = applied(cache, [(str(key), new)])
-            undelivered += deltas
-            for _key, old, after, mask in derived.extend(deltas):
+            done = applied(cache, [(str(key), new)])
+            undelivered.append(done)
+            for _key, old, after, mask in deltas_of(derived.extend(done)):
                 assert (old, after) == (before, model.extended().get(str(key)))
                 if old and after:
                     assert mask == sum(1 << index for index in range(5) if old[index] != after[index])

@@ -71,12 +71,7 @@ def test_any_mix_of_changes_and_slow_reads_ends_in_the_sources_rows(
         rows: list[tuple[Key, Row | None]] = [
             (key, None if gone else (key, symbol, str(clock))) for key, symbol, gone in batch
         ]
-        return [
-            (INSERT, key, new, 0, clock)
-            if old is None
-            else ((DELETE, key, old, 0, clock) if new is None else (UPDATE, key, new, mask, clock))
-            for key, old, new, mask in applied(cache, rows)
-        ]  # type: ignore[return-value]
+        return applied(cache, rows, clock).changes
 
     def read() -> None:
         for operation_id, operation, row, changed, timestamp in changes_of(outbox.take()):

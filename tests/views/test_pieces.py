@@ -15,7 +15,7 @@ from tests.views.support import SOURCE, Everything, Lines, every_row
 from tycostream.filters import parse_filter
 from tycostream.model import Row
 from tycostream.views import pieces as pieces_module
-from tycostream.views.delivery import ViewChange
+from tycostream.views.applying import ViewChange
 from tycostream.views.pieces import MOST_PIECES, PieceStore
 from tycostream.views.snapshot import SnapshotReader
 

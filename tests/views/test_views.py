@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.views.support import subscription
+from tests.views.support import happened, subscription
 from tycostream.model import Operation
 from tycostream.views import Delivery, Views
-from tycostream.views.delivery import ViewChange, in_order
+from tycostream.views.applying import ViewChange
+from tycostream.views.delivery import in_order
 
 
 class Failing:
@@ -29,12 +30,12 @@ def test_after_a_flush_that_failed_every_view_is_told_again() -> None:
     poison = subscription("1", selection=Failing())
     views.add(poison)
     views.add(subscription("2", {"symbol": {"_eq": "A"}}))
-    views.route([(1, [("1", None, ("1", "A", "5"), 0)])])
+    views.route(happened(1, ("1", None, ("1", "A", "5"), 0)))
     with pytest.raises(RuntimeError, match="poison"):
         list(views.flush())
     views.discard()
     views.remove(poison)
-    views.route([(2, [("1", None, ("1", "A", "6"), 0)])])
+    views.route(happened(2, ("1", None, ("1", "A", "6"), 0)))
     ((_, delivery),) = views.flush()
     assert [change[2] for change in delivery.changes] == [("1", "A", "6")]
 
@@ -46,8 +47,8 @@ def test_news_go_with_the_next_changes_of_each_group_and_its_first_timestamp() -
         views.add(each)
     views.announce(b'{"old":1}')
     views.announce(b'{"new":1}')
-    views.route([(1, [("1", None, ("1", "A", "5"), 0)])])
-    views.route([(2, [("2", None, ("2", "A", "5"), 0)])])
+    views.route(happened(1, ("1", None, ("1", "A", "5"), 0)))
+    views.route(happened(2, ("2", None, ("2", "A", "5"), 0)))
     ((_, delivery),) = views.flush()
     later = [((two,), Delivery(two.selection, [(Operation.INSERT, "9", ("9", "B", None), 0, 1)]))]
     pieces = [(each, json.loads(piece.payloads()[0])) for each, piece in in_order([((one,), delivery), *later])]
@@ -56,7 +57,7 @@ def test_news_go_with_the_next_changes_of_each_group_and_its_first_timestamp() -
     ]  # fmt: skip
     first, second = [json.loads(result) for result in delivery.payloads()]
     assert (first["extensions"], "extensions" in second) == ({"new": 1}, False)
-    views.route([(3, [("3", None, ("3", "B", "5"), 0)])])
+    views.route(happened(3, ("3", None, ("3", "B", "5"), 0)))
     news = {next(group.subscriptions): delivery.news for group, delivery in views.flush()}
     assert news == {one: None, two: b'{"new":1}'}
 
@@ -69,9 +70,9 @@ def test_a_view_of_everything_hears_of_every_change_alone_or_beside_others(other
     for number in range(others):
         views.add(subscription("2", {"symbol": {"_eq": str(number)}}))
     one, two = ("1", "A", "5"), ("1", "A", "6")
-    views.route([(1, [("1", None, one, 0), ("1", one, two, 0b100)])])
-    views.route([(2, [])])
-    views.route([(3, [("1", two, None, 0)])])
+    views.route(happened(1, ("1", None, one, 0), ("1", one, two, 0b100)))
+    views.route(happened(2))
+    views.route(happened(3, ("1", two, None, 0)))
     ((group, delivery),) = views.flush()
     assert list(group.subscriptions) == [everything]
     assert delivery.changes == [

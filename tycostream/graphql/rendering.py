@@ -15,8 +15,8 @@ from types import CodeType
 
 from tycostream.graphql.encoding import NULL, json_string, writer
 from tycostream.model import Operation, Row, Source
+from tycostream.views.applying import ViewChange
 from tycostream.views.cursor import Cursor, Moment, SnapshotMark
-from tycostream.views.delivery import ViewChange
 
 _SPECIALISED_MASKS = 32
 _COLUMN_LISTS = 1024

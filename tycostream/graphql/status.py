@@ -31,7 +31,8 @@ from tycostream.graphql.rendering import Field
 from tycostream.model import Operation, Row
 from tycostream.status import SOURCE_STATUS, STATUS, SourceState, Standing, written
 from tycostream.triggers.definition import some_of
-from tycostream.views.delivery import OnUnavailable, ViewChange
+from tycostream.views.applying import ViewChange
+from tycostream.views.delivery import OnUnavailable
 
 TYPE = "SourceStatus"
 REMOVED = "the schema file names it no more"

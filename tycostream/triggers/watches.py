@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tycostream.filters import CrossingIndex
-from tycostream.model import Key, Row, Source
-from tycostream.views.applying import Delta
+from tycostream.model import Key, Operation, Row, Source
+from tycostream.views.applying import Applied
 from tycostream.views.derived import Derivation
 from tycostream.views.states import Rule, StateMachine
 
@@ -132,26 +132,25 @@ class Watches:
         self._noted = [noted for noted in self._noted if noted[0] is not watch]
         return True
 
-    def route(self, deltas: Iterable[Delta], timestamp: int) -> None:
+    def route(self, applied: Applied) -> None:
         """Note what these changes mean."""
         if not self._watches:
             return
-        for key, old, new, _mask in deltas:
-            if new is None:
-                assert old is not None
+        for (operation, key, row, _mask, timestamp), old in applied:
+            if operation is Operation.DELETE:
                 for watch in list(self._fired.get(key, ())):
-                    self._cross(watch, Crossing(Happening.CLEAR, key, old, timestamp))
+                    self._cross(watch, Crossing(Happening.CLEAR, key, row, timestamp))
                 continue
             if old is None:
-                candidates = self._fire.holding(new)
+                candidates = self._fire.holding(row)
             else:
-                candidates = self._fire.crossed(old, new)
-                candidates.update(self._clear.crossed(old, new))
+                candidates = self._fire.crossed(old, row)
+                candidates.update(self._clear.crossed(old, row))
             for watch in candidates:
                 was = key in watch.fired
-                if (now := bool(watch.machine.step(was, new))) != was:
+                if (now := bool(watch.machine.step(was, row))) != was:
                     happening = Happening.FIRE if now else Happening.CLEAR
-                    self._cross(watch, Crossing(happening, key, new, timestamp))
+                    self._cross(watch, Crossing(happening, key, row, timestamp))
 
     def flush(self) -> list[Watch]:
         """Hand over what has been noted since the last flush; the watches whose receivers have to be woken."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # it is delivery.py that asks for messages
-    from tycostream.views.delivery import Selection, ViewChange
+    from tycostream.views.applying import ViewChange
+    from tycostream.views.delivery import Selection
     from tycostream.views.snapshot import Beginning
 
 _AFTER = b"}}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tycostream.model import UNCHANGED, Change, Changes, Key, PartialRow, Row, Source
-from tycostream.views.applying import Applied, Delta, apply_of
+from tycostream.views.applying import Applied, apply_of
 
 Values = tuple[Any, ...]
 
@@ -21,9 +21,9 @@ class RowCache:
         self._apply = apply_of(len(source.columns))
         self._frozen: tuple[Row, ...] | None = None
 
-    def apply(self, run: Iterable[Changes], after: int, applied: list[Applied]) -> None:
-        """Apply changes in order, other than those up to `after`, and append to `applied` what they did, by timestamp.
-        Changes that change nothing leave no delta.
+    def apply(self, run: Iterable[Changes], after: int, applied: Applied) -> None:
+        """Apply changes in order, other than those up to `after`, and add to `applied` what they did. Changes that
+        change nothing leave nothing there.
 
         `applied` is filled as it goes, so that `undo` can take back a run that failed half-way.
         """
@@ -36,10 +36,11 @@ class RowCache:
         self.timestamp = timestamp
         self._frozen = None
 
-    def undo(self, deltas: list[Delta]) -> None:
+    def undo(self, applied: Applied) -> None:
         """Take back what `apply` did, newest first."""
         self._frozen = None
-        for key, old, _new, _mask in reversed(deltas):
+        for change, old in zip(reversed(applied.changes), reversed(applied.before), strict=True):
+            key = change[1]
             if old is None:
                 self.rows.pop(key, None)
             else:

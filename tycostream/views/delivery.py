@@ -10,7 +10,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tycostream.filters import Filter
-from tycostream.model import Key, Operation, Row, Source
+from tycostream.model import Source
+from tycostream.views.applying import ViewChange
 from tycostream.views.batches import Batches, extensions
 from tycostream.views.cursor import Cursor
 from tycostream.views.derived import Derivation
@@ -18,9 +19,6 @@ from tycostream.views.pace import Rhythm, SlowPolicy
 
 if TYPE_CHECKING:
     from tycostream.views.channel import Channel, Outlet
-
-ViewChange = tuple[Operation, Key, Row, int, int]
-"""operation, key, row (the last one for a DELETE), changed columns as a bitmask, timestamp."""
 
 
 class Selection(Hashable, Protocol):

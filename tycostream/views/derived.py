@@ -7,14 +7,14 @@ extended source: the states stand after the columns, and a state that changed co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 from typing import Any
 
-from tycostream.model import Key, Row, Source
-from tycostream.views.applying import Delta
+from tycostream.model import Key, Operation, Row, Source
+from tycostream.views.applying import Applied
 from tycostream.views.states import Rule, StateMachine
 
 _STATES_KEPT = 4096
@@ -144,30 +144,28 @@ class Derived:
                 known[key_of(row)] = latches
         self._frozen = None
 
-    def extend(self, deltas: Iterable[Delta]) -> Iterator[Delta]:
-        """The changes of the extended rows, as they are asked for; the latches follow. Ask for all, or `undo`."""
+    def extend(self, applied: Applied) -> Applied:
+        """What that does to the extended rows; the latches follow. Where it fails, `undo`."""
         derivation, states, latches = self.derivation, self.derivation.states, self._latches
-        reads = derivation.reads
-        for key, old, new, mask in deltas:
+        reads, delete = derivation.reads, Operation.DELETE
+        extended = Applied(timestamps=applied.timestamps)
+        for (operation, key, row, mask, timestamp), old in applied:
             was = now = latches.get(key, 0)
-            if new is None:
+            if operation is delete:
                 now = 0
             elif old is None:
                 self.evaluated += 1
-                now = derivation.start(new)
+                now = derivation.start(row)
             elif mask & reads:
                 self.evaluated += 1
-                now = derivation.step(was, new, mask)
+                now = derivation.step(was, row, mask)
             if now != was:
                 self._set(key, was, now)
-            if new is None:
-                yield key, old + states[was], None, 0  # type: ignore[operator]  # one of the two rows is there
-            elif old is None:
-                yield key, None, new + states[now], 0
-            else:
-                before, after = states[was], states[now]
-                changed = mask if before == after else mask | self._differences(before, after)
-                yield key, old + before, new + after, changed
+            before, after = states[was], states[was if operation is delete else now]
+            changed = mask | self._differences(before, after) if mask and before != after else mask
+            extended.changes.append((operation, key, row + after, changed, timestamp))
+            extended.before.append(None if old is None else old + before)
+        return extended
 
     def extended(self, row: Row) -> Row:
         """A row as it is now, with its states."""

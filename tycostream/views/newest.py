@@ -6,7 +6,7 @@ from collections import deque
 from itertools import groupby
 from operator import itemgetter
 
-from tycostream.views.delivery import ViewChange
+from tycostream.views.applying import ViewChange
 
 
 class Newest:

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from tycostream.model import Key, Operation, Row
+from tycostream.views.applying import ViewChange
 from tycostream.views.batches import Batches, GatheringReader
 from tycostream.views.cursor import merged as merged_timestamps
-from tycostream.views.delivery import Subscription, ViewChange, render_all
+from tycostream.views.delivery import Subscription, render_all
 from tycostream.views.newest import Newest
 from tycostream.views.pace import SlowPolicy
 from tycostream.views.snapshot import Beginning, SnapshotReader

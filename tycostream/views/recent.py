@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tycostream.model import Key, Past, Row, Source, Unseen
-from tycostream.views.applying import Delta
+from tycostream.views.applying import Applied, Delta, ViewChange
 from tycostream.views.cursor import Cursor, Moment
-from tycostream.views.delivery import ViewChange
 
 _DELTA_BYTES = 120
 _ROW_BYTES = 40
@@ -105,6 +104,11 @@ class RecentChanges:
         if self.kept and relation != self._relation:
             self.stop()
             self.start(relation, now)
+
+    def note_all(self, applied: Applied, since: int | None) -> None:
+        """As `note`, of all timestamps; `since` is the one before them, None where there was none."""
+        for deltas, timestamp, before in applied.by_timestamp(since):
+            self.note(deltas, timestamp, before)
 
     def note(self, deltas: list[Delta], timestamp: int, since: int) -> None:
         """Changes that have been applied; see `Batch`."""

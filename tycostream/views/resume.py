@@ -11,8 +11,8 @@ from operator import ne
 
 from tycostream.filters import Filter
 from tycostream.model import Key, Operation, Row, Unseen
+from tycostream.views.applying import ViewChange
 from tycostream.views.cursor import Cursor, Moment, SnapshotMark
-from tycostream.views.delivery import ViewChange
 from tycostream.views.recent import Batch
 from tycostream.views.snapshot import Beginning
 

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from tycostream.filters import Filter
 from tycostream.model import Operation, Row, Source
-from tycostream.views.delivery import Selection, ViewChange
+from tycostream.views.applying import ViewChange
+from tycostream.views.delivery import Selection
 from tycostream.views.derived import FrozenStates
 from tycostream.views.pieces import Piece, Pieces
 

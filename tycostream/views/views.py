@@ -6,14 +6,14 @@ view and rendered once a selection, however many clients follow. Views and group
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tycostream.filters import Explanation, Filter, FilterIndex
-from tycostream.model import Operation, Row
-from tycostream.views.applying import Delta
+from tycostream.model import Operation
+from tycostream.views.applying import Applied, ViewChange
 from tycostream.views.channel import Channels
-from tycostream.views.delivery import Delivery, Selection, Subscription, ViewChange
+from tycostream.views.delivery import Delivery, Selection, Subscription
 from tycostream.views.pace import Rhythm
 from tycostream.views.windows import Window
 
@@ -100,45 +100,33 @@ class Views:
             view.pending.clear()
         return True
 
-    def route(self, applied: Iterable[tuple[int, Iterable[Delta]]]) -> None:
-        """Note for every view what changes, by their timestamps, mean to it: enter, stay or leave."""
+    def route(self, applied: Applied) -> None:
+        """Note for every view what changes mean to it: enter, stay or leave."""
         if not self._views:
             return
-        if (everything := self._index.sole) is not None:
-            self._pass_on(everything, applied)
+        if (everything := self._index.sole) is not None:  # it is as it is: nothing is asked
+            changes = applied.changes
+            self._index.passed += len(changes)
+            if changes and not everything.pending:
+                self._touched.append(everything)
+            everything.pending += changes
             return
         match = self._index.match
         touched = self._touched
-        insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
-        change: ViewChange
-        for timestamp, deltas in applied:
-            for key, old, new, mask in deltas:
-                for view, before, after in match(old, new, mask):
-                    if after:
-                        row: Row = new  # type: ignore[assignment]  # a row that matches is there
-                        change = (update, key, row, mask, timestamp) if before else (insert, key, row, 0, timestamp)
-                    else:
-                        change = (delete, key, old, 0, timestamp)  # type: ignore[assignment]
-                    if not view.pending:
-                        touched.append(view)
-                    view.pending.append(change)
-
-    def _pass_on(self, everything: View, applied: Iterable[tuple[int, Iterable[Delta]]]) -> None:
-        """All changes concern the one view that there is, which has no condition: nothing is asked."""
-        insert, update, delete = Operation.INSERT, Operation.UPDATE, Operation.DELETE
-        changes: list[ViewChange] = [
-            (update, key, new, mask, timestamp)  # type: ignore[misc]  # a row that has changed is there
-            if mask
-            else (delete, key, old, 0, timestamp)
-            if new is None
-            else (insert, key, new, 0, timestamp)
-            for timestamp, deltas in applied
-            for key, old, new, mask in deltas
-        ]
-        self._index.passed += len(changes)
-        if changes and not everything.pending:
-            self._touched.append(everything)
-        everything.pending += changes
+        insert, delete = Operation.INSERT, Operation.DELETE
+        told: ViewChange
+        for change, old in applied:
+            operation, key, row, mask, timestamp = change
+            for view, before, after in match(old, None if operation is delete else row, mask):
+                if before == after:  # both, or it would not have been found
+                    told = change
+                elif after:
+                    told = (insert, key, row, 0, timestamp)
+                else:
+                    told = (delete, key, old, 0, timestamp)  # type: ignore[assignment]  # a row that matched was there
+                if not view.pending:
+                    touched.append(view)
+                view.pending.append(told)
 
     def explain(self, condition: Filter) -> tuple[View, Explanation]:
         """The view of a filter, and how it is found; where there is none, an empty one, and how it would be."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 
-from tycostream.views.delivery import ViewChange
+from tycostream.views.applying import ViewChange
 from tycostream.views.outbox import Merged
 from tycostream.views.pace import Rhythm
 
