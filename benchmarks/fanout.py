@@ -3,7 +3,9 @@
 The two take turns on the same loop, so that what else the machine does weighs on both. Each turn is held against the
 one beside it, and the median of these shares counts: the best of each would be the luckiest of each. CPU is counted
 from the change to the last send. Changes are made right before that, as by a driver: those that were made all together
-beforehand would have to come from memory. After each turn the clients are waited for, so that no socket fills up.
+beforehand would have to come from memory. They are made for the plain sends too, where nobody needs them: what the
+process has done since its last send, and how long its clients have had nothing, weighs on the next one. After each turn
+the clients are waited for, so that no socket fills up.
 """
 
 from __future__ import annotations
@@ -135,6 +137,7 @@ class Room:
     async def _limit(self, burst: int, sends: int, data: bytes) -> Turn:
         used = 0.0
         for _ in range(sends):
+            _burst(self._plain, burst)
             before = cpu_seconds()
             self._beside.send(data)
             await asyncio.sleep(0)

@@ -114,10 +114,10 @@ async def test_states_are_kept_when_the_source_fails(database: AnyDatabase, tmp_
         failures = iter([RuntimeError("poison")])
         flush = Views.flush
 
-        def fail_once(views: Views) -> Any:
+        def fail_once(views: Views, *arguments: Any) -> Any:
             for failure in failures:
                 raise failure
-            return flush(views)
+            return flush(views, *arguments)
 
         with patch.object(Views, "flush", fail_once):
             await database.run(
