@@ -26,7 +26,9 @@ class Run(list[Changes]):
 
     __slots__ = ("weight",)
 
-    weight: int
+    def __init__(self, first: Changes, weight: int) -> None:
+        self.append(first)
+        self.weight = weight
 
 
 class Intake:
@@ -51,9 +53,8 @@ class Intake:
                 run.append(event)
                 run.weight += weight
                 return  # the source knows that there is something to take
-            run = self._growing = Run((event,))
-            run.weight = weight
-            self._events.append(run)
+            self._growing = Run(event, weight)
+            self._events.append(self._growing)
         else:
             self._growing = None
             self._events.append(event)
@@ -94,18 +95,18 @@ class Intake:
             self._wake()
         else:
             self._awake = False
-        if self._held and self._rows <= INTAKE_ROWS:
+        if self._held and self._unhandled <= INTAKE_ROWS:
             self._held = False
             self._caught_up.set()
 
     @property
-    def _rows(self) -> int:
-        """How many wait."""
-        return sum(map(_weight, self._events))
+    def _unhandled(self) -> int:
+        """Rows that wait, or have been taken in this turn, which may be a long one."""
+        return sum(map(_weight, self._events)) + TURN_ROWS - self._left_rows
 
     async def ready(self) -> None:
-        """Wait until the source has taken most of what it was handed."""
-        if self._rows > INTAKE_ROWS:
+        """Wait until the source has handled most of what it was handed."""
+        if self._unhandled > INTAKE_ROWS:
             self._held = True
             self._caught_up.clear()
             await self._caught_up.wait()

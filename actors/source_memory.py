@@ -252,7 +252,8 @@ class SourceMemory:
         has been noted for them. It is not taken back any more."""
         told = self.views.flush(self._stamp(self.recent) if self.recent.kept else None)
         for derivation, audience in self.audiences.items():
-            told += audience.views.flush(self._stamp(self._recent_of(derivation)))
+            recent = self._recent_of(derivation)
+            told += audience.views.flush(self._stamp(recent) if recent.kept else None)
         woken = self.watches.flush()
         for audience in self.audiences.values():
             woken += audience.watches.flush()
@@ -261,7 +262,7 @@ class SourceMemory:
 
     def _stamp(self, recent: RecentChanges) -> Stamp | None:
         now = self.cache.timestamp
-        return None if not recent.kept or now is None else lambda changes: recent.stamp(changes, now)
+        return None if now is None else lambda changes: recent.stamp(changes, now)
 
     def every_recent(self) -> Iterator[RecentChanges]:
         """The logs that are kept."""

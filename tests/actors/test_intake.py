@@ -70,8 +70,10 @@ async def test_a_driver_waits_until_most_has_been_handled(monkeypatch: pytest.Mo
     await asyncio.sleep(0)
     assert not ready.done()
     assert len(one.next() or ()) == 4  # type: ignore[arg-type]
+    later = asyncio.ensure_future(one.ready())
     await asyncio.sleep(0)
     assert not ready.done(), "what has been taken is being handled"
+    assert not later.done(), "also for who asks only now"
     one.rest()
-    await ready
+    await asyncio.gather(ready, later)
     await one.ready()

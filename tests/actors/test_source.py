@@ -14,7 +14,7 @@ from actors.source_messages import Attach, Attached, Delivered, Detach, ReadRows
 from tests.actors.support import Listener, World, crash, subscription, until, world
 from tests.views.support import SOURCE, every_row
 from tycostream.databases.driver import DatabaseError
-from tycostream.model import Operation, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
+from tycostream.model import Operation, Progress, Row, SnapshotComplete, SnapshotRows, SnapshotStarted, Waiting
 from tycostream.views.applying import ViewChange
 from tycostream.views.delivery import OnUnavailable
 
@@ -278,6 +278,25 @@ class Poison:
             cls.armed = False
             raise RuntimeError("poison")
         return 0
+
+
+@pytest.mark.parametrize("fault", ["a delivery", "a row"])
+async def test_all_that_a_turn_did_is_taken_back_when_it_fails(fault: str) -> None:
+    """Several runs of transactions, to the same row: the last is taken back first, and one that failed half-way too."""
+    async with world() as made:
+        listener, _ = await attached(made, selection=Poisoned() if fault == "a delivery" else None)
+        driver = await made.run(1)
+        driver.snapshot(1, A, B)
+        await until(lambda: listener.tells)
+        first = made.source
+        Poison.armed = fault == "a delivery"
+        driver.change(2, ("1", ("1", "FIRST", "1")), ("2", None))
+        driver.emit(Progress(2))
+        driver.change(3, ("1", ("1", "SECOND", "1")), ("3", C))
+        driver.change(4, ("1", None), *([("3", ("too short",))] if fault == "a row" else []))
+        await until(lambda: not first.is_alive() and made.directory.get(("source", "trades")) not in (None, first))
+        assert made.memory.cache.rows == {"1": A, "2": B}
+        assert made.memory.cache.timestamp == 1
 
 
 async def test_an_actor_that_crashes_is_replaced_and_its_subscribers_get_the_difference() -> None:

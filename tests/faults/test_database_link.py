@@ -149,10 +149,16 @@ async def test_a_slow_connection_is_slow_and_nothing_else(database: AnyDatabase,
         assert s.to_database.accepted == connections
 
 
-async def test_what_takes_longer_to_come_than_silence_is_borne_comes(database: AnyDatabase, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "reader"), [("postgres", "loop"), ("materialize", "loop"), ("materialize", "process")]
+)
+async def test_what_takes_longer_to_come_than_silence_is_borne_comes(
+    postgres: Database, materialize: AnyDatabase, tmp_path: Path, kind: str, reader: str
+) -> None:
     """A part of it is a sign of life."""
+    database = postgres if kind == "postgres" else materialize
     async with (
-        scene(database, tmp_path, {"DATABASE_SILENCE_SECONDS": "1"}) as s,
+        scene(database, tmp_path, {"DATABASE_SILENCE_SECONDS": "2", "DATABASE_READER": reader}) as s,
         connected(s.service.port) as client,
     ):
         await write(s, 0)
@@ -160,6 +166,6 @@ async def test_what_takes_longer_to_come_than_silence_is_borne_comes(database: A
         await settle(client, s.database, wish)
         connections = s.to_database.accepted
         s.to_database.slow(4000, Way.TO_CLIENT)
-        await s.database.run("INSERT INTO accounts SELECT n, 'a', n, repeat('n', 40) FROM generate_series(101, 250) n")
+        await s.database.run("INSERT INTO accounts SELECT n, 'a', n, repeat('n', 40) FROM generate_series(101, 300) n")
         await settle(client, s.database, wish)
         assert s.to_database.accepted == connections

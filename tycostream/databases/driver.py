@@ -33,7 +33,7 @@ class Driver(Protocol):
     `run` reports through `emit`, in order, and returns only by raising: DatabaseError when it can't go on, or
     CancelledError when the source stops it, after which everything it opened is closed. `emit` never blocks and
     may be called from within `run` or from a callback on the same loop. `ready` is awaited between pieces of a
-    snapshot: it returns when the source has caught up with what was emitted, so that a fast database can't
+    snapshot: it returns when the source has handled most of what was emitted, so that a fast database can't
     fill the memory. `resume` is up to where the source has everything already, or up to where those who come back to it
     have (see `Position`); None where nobody has anything. A driver that can goes on from there, and every other reports
     a snapshot.
@@ -43,6 +43,6 @@ class Driver(Protocol):
 
 
 class Ready(Protocol):
-    """Awaitable back-pressure: `await ready()` returns once the source has handled what it was sent."""
+    """Awaitable back-pressure: `await ready()` returns once the source has handled most of what it was sent."""
 
     async def __call__(self) -> None: ...

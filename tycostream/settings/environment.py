@@ -190,8 +190,8 @@ class SourceSettings:
         "DATABASE_SILENCE_SECONDS",
         "30",
         seconds(0),
-        "How long the database may say nothing though it was asked, and Materialize's time stand still, before the"
-        " connection counts as lost; 0 for ever.",
+        "How long the database may say nothing though it was asked, or though, as with Materialize, it always has"
+        " something to say, before the connection counts as lost; 0 for ever.",
     )
     reconnect_min_ms: int = variable(
         "RECONNECT_MIN_MS",

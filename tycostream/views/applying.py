@@ -29,7 +29,7 @@ Delta = tuple[Key, Row | None, Row | None, int]
 class Applied:
     """What transactions did to the rows: `changes` in their order, and `before`, for each of them, the row that was
     there, None where there was none. `timestamps` are those of all transactions, by rising time, also of those that
-    changed nothing."""
+    changed nothing; without them nothing can be told `by_timestamp`."""
 
     changes: list[ViewChange] = field(default_factory=list)
     before: list[Row | None] = field(default_factory=list)
@@ -106,7 +106,7 @@ def apply_of(width: int) -> Apply:
         after="".join(f"b{column}, " for column in columns),
         tests="\n                ".join(f"if a{column} != b{column}: mask |= {1 << column}" for column in columns),
     )
-    namespace: dict[str, Any] = {operation.value: operation for operation in Operation}
-    exec(code, namespace)  # noqa: S102  # nothing but numbers of ours
+    namespace: dict[str, Any] = {operation.name: operation for operation in Operation}
+    exec(code, namespace)  # noqa: S102  # nothing but numbers and names of ours
     found: Apply = namespace.pop("apply")
     return found

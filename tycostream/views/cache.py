@@ -22,8 +22,8 @@ class RowCache:
         self._frozen: tuple[Row, ...] | None = None
 
     def apply(self, run: Iterable[Changes], after: int, applied: Applied) -> None:
-        """Apply changes in order, other than those up to `after`, and add to `applied` what they did. Changes that
-        change nothing leave nothing there.
+        """Apply changes in order, other than those up to `after`, and add to `applied` what they did. Transactions that
+        change nothing leave their timestamp there.
 
         `applied` is filled as it goes, so that `undo` can take back a run that failed half-way.
         """

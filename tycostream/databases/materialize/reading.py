@@ -26,7 +26,7 @@ FETCH = "FETCH 1000 c"
 
 
 class Reading(Protocol):
-    """A connection through which a SUBSCRIBE can be read. What it raises is a DatabaseError."""
+    """A connection through which a SUBSCRIBE can be read. Failures are DatabaseErrors."""
 
     connection: AsyncConnection
     """Ordinary statements may be run on it before `start`."""
@@ -36,7 +36,8 @@ class Reading(Protocol):
 
     async def read(self, patience: float = 0.0) -> Iterator[Run] | None:
         """The rows that are ready, at least one; None where the SUBSCRIBE has ended. May be cancelled, for good. Raises
-        TimeoutError where nothing comes for so many seconds, not even a part of them; 0: that may take any time."""
+        TimeoutError where nothing comes for so many seconds; 0: that may take any time. On the loop every part of a row
+        counts as something, from another process whole ones do."""
 
 
 @dataclass

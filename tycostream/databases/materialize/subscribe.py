@@ -59,7 +59,7 @@ class _Start:
 
 @dataclass(frozen=True, slots=True)
 class MaterializeDriver:
-    """Follows one source; see `databases.driver.Driver`. `silence`: seconds for which time may stand still.
+    """Follows one source; see `databases.driver.Driver`. `silence`: seconds for which nothing may come.
     `in_process`: a process of its own reads from the database. `history`: how many seconds before the present a
     snapshot may be for the sake of those who come back."""
 

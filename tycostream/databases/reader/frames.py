@@ -57,7 +57,8 @@ class Frames(asyncio.BufferedProtocol):
                 async with asyncio.timeout(within):
                     await self._waiter
             except TimeoutError:
-                return None
+                if self._waiter.cancelled():  # or something has come at the last moment
+                    return None
         return frame
 
     @property
