@@ -65,6 +65,9 @@ def _parcels(
         most -= len(these)
         if envelope is not None:
             prefix = envelope.prefix
+            if len(ready) == 1:
+                yield envelope.wrap(delivery.payloads()), these
+                continue
             if len(prefix) != length:
                 cut, length = delivery.cut(envelope), len(prefix)
             yield prefix.join(cut), these

@@ -71,6 +71,9 @@ class Lines:
     def prefix(self) -> bytes:
         return b"%s " % self.operation_id.encode()
 
+    def wrap(self, payloads: Sequence[bytes]) -> bytes:
+        return self.prefix.join(self.cut(payloads))
+
     def cut(self, payloads: Sequence[bytes]) -> list[bytes]:
         return [b"", *(b"%s\n" % payload for payload in payloads)] if payloads else [b""]
 

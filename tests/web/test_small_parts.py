@@ -56,7 +56,9 @@ def test_results_are_wrapped_into_one_frame_each() -> None:
     around = len(prefix) + 1
     lengths = (10, 200, *(USUAL - around + beyond for beyond in (-1, 0, 1)), 70_000)
     results = [b"{%s}" % (b" " * (length - 2)) for length in lengths]
-    assert prefix.join(frames.cut(results)) == b"".join(text_frame(prefix + result + b"}") for result in results)
+    whole = b"".join(text_frame(prefix + result + b"}") for result in results)
+    assert prefix.join(frames.cut(results)) == whole
+    assert frames.wrap(results) == whole
 
 
 @pytest.mark.parametrize("code", CloseCode)

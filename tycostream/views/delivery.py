@@ -39,10 +39,12 @@ class Envelope(Protocol):
     def prefix(self) -> bytes:
         """What stands before each result, and tells this envelope from others."""
 
+    def wrap(self, payloads: Sequence[bytes]) -> bytes:
+        """Results as complete messages, one after the other. There is at least one."""
+
     def cut(self, payloads: Sequence[bytes]) -> list[bytes]:
         """What stands before, between and behind the prefixes of these results' messages, one after the other: joined
-        with a prefix as the separator it is those messages. The same for all prefixes of one length. There is at least
-        one result."""
+        with a prefix as the separator it is those messages. The same for all prefixes of one length."""
 
 
 class OnUnavailable(enum.Enum):
@@ -107,10 +109,6 @@ class Subscription:
     def connection(self) -> Any:
         """The connection actor's reference: who is told."""
         return self.outlet.connection
-
-    def wrap(self, payloads: Sequence[bytes]) -> bytes:
-        """Results as complete messages, one after the other."""
-        return self.envelope.prefix.join(self.envelope.cut(payloads))
 
 
 KEPT_WRAPPED = 16

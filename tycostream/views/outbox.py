@@ -330,7 +330,7 @@ def _wrap(
         payloads = render_all(subscription.selection, changes, dropped=dropped, news=news)
     else:
         payloads = [batches.message(changes, more=more, dropped=dropped, news=news)]
-    return subscription.wrap(payloads)
+    return subscription.envelope.wrap(payloads)
 
 
 class NothingWaits:

@@ -41,7 +41,7 @@ class Piece:
         """The results as messages; nothing where there are none."""
         prefix = envelope.prefix
         if self._results and prefix != self._prefix:
-            self._prefix, self._frames = prefix, prefix.join(envelope.cut(self._results))
+            self._prefix, self._frames = prefix, envelope.wrap(self._results)
         return self._frames
 
 

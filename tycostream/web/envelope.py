@@ -22,6 +22,18 @@ class TextFrames:
 
     prefix: bytes
 
+    def wrap(self, payloads: Sequence[bytes]) -> bytes:
+        """Whole messages. What `cut` gives would be copied once more."""
+        prefix = self.prefix
+        around = len(prefix) + 1
+        parts: list[bytes] = []
+        for payload in payloads:
+            length = around + len(payload)
+            parts += (_BETWEEN[length] if length < USUAL else b"}" + text_frame_header(length), prefix, payload)
+        parts[0] = parts[0][1:]  # nothing ends before the first
+        parts.append(b"}")
+        return b"".join(parts)
+
     def cut(self, payloads: Sequence[bytes]) -> list[bytes]:
         """What stands around the prefixes: a header, then each result's end with the next one's header."""
         around = len(self.prefix) + 1
