@@ -87,16 +87,19 @@ class Selection:
         INSERT carries every selected column, UPDATE the key and the changed ones, DELETE the key; the other selected
         columns are null.
         """
-        visible, known = self._visible, self._renderers.get
         results = []
+        kind: Operation | None = None
+        same = mask = 0
         for operation, _key, row, changed, timestamp in changes:
-            # One lookup finds the function: the masks of updates are never negative.
-            mask = changed & visible if operation is _UPDATE else -1 if operation is _INSERT else -2
-            renderer = known(mask) or self._renderer(operation, mask)
+            if changed != same or operation is not kind:  # most are like the one before
+                kind, same = operation, changed
+                mask = changed & self._visible if operation is _UPDATE else -1 if operation is _INSERT else -2
+                renderer = self._renderers.get(mask) or self._renderer(operation, mask)
             results.append(renderer(row, mask, timestamp))
         return results
 
     def _renderer(self, operation: Operation, mask: int) -> _Renderer:
+        """The masks of updates are never negative: so one lookup finds a function that there is."""
         if operation is _UPDATE and len(self._renderers) >= _SPECIALISED_MASKS:
             if self._any_update is None:
                 self._any_update = _generate(_pieces(self, _UPDATE, None))
