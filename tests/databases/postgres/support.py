@@ -28,7 +28,7 @@ from tycostream.model import (
     Source,
     Waiting,
 )
-from tycostream.views import Reload, RowCache
+from tycostream.views import Applied, Reload, RowCache
 
 WAIT_SECONDS = 20.0
 
@@ -85,7 +85,7 @@ class Replica:
                 self._reload.hold(event.timestamp, event.changes)
             else:
                 assert event.timestamp > (self._cache.timestamp or 0), "a change that the snapshot shows already"
-                self._cache.apply([event], event.timestamp - 1, [])
+                self._cache.apply([event], event.timestamp - 1, Applied())
                 self._cache.timestamp = event.timestamp
                 self._keep()
         elif isinstance(event, Progress):
