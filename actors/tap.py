@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, groupby
-from operator import itemgetter
+from itertools import count
 from typing import Any
 
 from actors.runtime import tell
@@ -222,12 +221,15 @@ class Tap:
 
     def add(self, applied: Applied) -> None:
         """Changes that have been applied; more of the last timestamp may follow."""
-        if self.followers:
-            for timestamp, some in groupby(applied.changes, itemgetter(4)):
-                changes: list[Change] = [
-                    (key, None if operation is Operation.DELETE else row) for operation, key, row, *_ in some
-                ]
+        if not self.followers:
+            return
+        changes: list[Change] = []
+        now = None
+        for operation, key, row, _mask, timestamp in applied.changes:
+            if timestamp != now:
+                changes, now = [], timestamp
                 self._noted.append((timestamp, self.committed_at, changes))
+            changes.append((key, None if operation is Operation.DELETE else row))
 
     def flush(self, now: int) -> float | None:
         """What was noted has happened, and everything is told up to `now`: sends it, or returns after how many seconds

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import groupby
 from typing import Any
 
 from tycostream.model import Changes, Key, Operation, PartialRow, Row
@@ -45,16 +44,16 @@ class Applied:
         for timestamp in self.timestamps:
             previous[timestamp] = timestamp if since is None else since
             since = timestamp
-        for timestamp, pairs in groupby(self, _timestamp):
-            deltas: list[Delta] = [
-                (key, old, None if operation is Operation.DELETE else row, mask)
-                for (operation, key, row, mask, _timestamp), old in pairs
-            ]
-            yield deltas, timestamp, previous[timestamp]
-
-
-def _timestamp(pair: tuple[ViewChange, Row | None]) -> int:
-    return pair[0][4]
+        deltas: list[Delta] = []
+        now = 0
+        for (operation, key, row, mask, timestamp), old in self:
+            if timestamp != now:
+                if deltas:
+                    yield deltas, now, previous[now]
+                deltas, now = [], timestamp
+            deltas.append((key, old, None if operation is Operation.DELETE else row, mask))
+        if deltas:
+            yield deltas, now, previous[now]
 
 
 Complete = Callable[[PartialRow, dict[Key, Row]], Row]

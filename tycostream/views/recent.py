@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tycostream.model import Key, Past, Row, Source, Unseen
 from tycostream.views.applying import Applied, Delta, ViewChange
@@ -32,8 +32,7 @@ class RecentLimits:
     seconds: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Changes of one timestamp, all or a piece of them; `since` is the source's timestamp before it. Others may have
     lain between, of which these are the sum. `size` in bytes, `at` by the monotonic clock."""
 
@@ -242,5 +241,5 @@ class RecentChanges:
         total = _DELTA_BYTES * len(deltas)
         for _key, old, _new, _mask in deltas:
             if old is not None:
-                total += row_bytes + sum(map(len, filter(None, old)))
+                total += row_bytes + len("".join(filter(None, old) if None in old else old))  # type: ignore[arg-type]
         return total
