@@ -29,6 +29,7 @@ from tycostream.views import Addressed, Beginning, OutboxOverflowError, Outlet, 
 from tycostream.views.delivery import OnUnavailable, in_order
 from tycostream.views.outbox import NOTHING_WAITS, NothingWaits, Outbox
 from tycostream.web.close_codes import CloseCode
+from tycostream.web.debug import NOT_LOCAL
 from tycostream.web.envelope import text_frame, text_frames
 from tycostream.web.protocol import Request
 from tycostream.web.subprotocols import make_protocol
@@ -40,9 +41,7 @@ AWAIT_SECONDS = 0.1
 AWAIT_MOST_SECONDS = 10.0
 """How long a source that is being restarted is given before it is told again; twice as long each time."""
 
-NOT_EXPLAINED = json.dumps(
-    {"explain": {"error": "that is for this machine alone; set DEBUG_ACCESS=any to open it to everybody"}}
-).encode()
+NOT_EXPLAINED = json.dumps({"explain": {"error": NOT_LOCAL}}).encode()
 
 SLOW, FLOOD = known("TRY_AGAIN_LATER"), known("POLICY_VIOLATION")
 

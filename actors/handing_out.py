@@ -63,20 +63,19 @@ def _parcels(
         if not these:
             continue
         most -= len(these)
-        if envelope is not None:
+        if envelope is None:
+            for put, channel in these.items():
+                if may_go_at_once(channel.subscriptions, delivery):
+                    yield channel.frames(delivery), {put: channel}
+                else:
+                    others.append(channel)
+        elif len(ready) == 1:
+            yield envelope.wrap(delivery.payloads()), these
+        else:
             prefix = envelope.prefix
-            if len(ready) == 1:
-                yield envelope.wrap(delivery.payloads()), these
-                continue
             if len(prefix) != length:
                 cut, length = delivery.cut(envelope), len(prefix)
             yield prefix.join(cut), these
-            continue
-        for put, channel in these.items():
-            if may_go_at_once(channel.subscriptions, delivery):
-                yield channel.frames(delivery), {put: channel}
-            else:
-                others.append(channel)
 
 
 def _send(parcels: Iterable[tuple[bytes, Mapping[Put, Channel]]], counts: ClientCounts) -> None:

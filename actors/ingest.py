@@ -98,7 +98,7 @@ class Ingest:
         """Transactions that came one after the other."""
         last = run[-1]
         self._tap.committed_at = last.committed_at
-        self._memory.counts.changes += run.weight - len(run)
+        self._memory.counts.changes += run.changes
         if self._reload is not None:
             for event in run:
                 self._reload.hold(event.timestamp, event.changes)

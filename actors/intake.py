@@ -30,6 +30,11 @@ class Run(list[Changes]):
         self.append(first)
         self.weight = weight
 
+    @property
+    def changes(self) -> int:
+        """Of all transactions."""
+        return self.weight - len(self)
+
 
 class Intake:
     """One run of a driver. `wake` is called when there are events for the source to take, and it does not know that."""
@@ -41,8 +46,8 @@ class Intake:
         """The last of them, where it is a run."""
         self._awake = False
         self._left_events, self._left_rows = TURN_EVENTS, TURN_ROWS
-        self._held = False
         self._caught_up = asyncio.Event()
+        self._caught_up.set()
 
     def emit(self, event: Event) -> None:
         """Hand an event on. Never blocks."""
@@ -74,10 +79,7 @@ class Intake:
         if not events:
             return None
         event = events[0]
-        if event.__class__ is Run:
-            count, weight = len(event), event.weight
-        else:
-            count, weight = 1, _weight(event)
+        count, weight = len(event) if event.__class__ is Run else 1, _weight(event)
         left = self._left_rows
         if left < TURN_ROWS and (weight > left or count > self._left_events):
             return None
@@ -95,8 +97,7 @@ class Intake:
             self._wake()
         else:
             self._awake = False
-        if self._held and self._unhandled <= INTAKE_ROWS:
-            self._held = False
+        if not self._caught_up.is_set() and self._unhandled <= INTAKE_ROWS:
             self._caught_up.set()
 
     @property
@@ -107,9 +108,8 @@ class Intake:
     async def ready(self) -> None:
         """Wait until the source has handled most of what it was handed."""
         if self._unhandled > INTAKE_ROWS:
-            self._held = True
             self._caught_up.clear()
-            await self._caught_up.wait()
+        await self._caught_up.wait()
 
     def close(self) -> None:
         """The run is over: nobody waits any more."""

@@ -24,6 +24,13 @@ WRITES = [
 ]
 
 
+@pytest.fixture(params=["postgres-loop", "materialize-loop", "materialize-process"])
+def any_reader(request: pytest.FixtureRequest) -> tuple[AnyDatabase, str]:
+    """A database, and how it is read."""
+    kind, reader = request.param.split("-")
+    return request.getfixturevalue(kind), reader
+
+
 async def write(s: Scene, number: int) -> None:
     """A transaction of several tables."""
     await s.database.transaction([*(statement.format(number) for statement in WRITES), *TICKS])
@@ -96,14 +103,9 @@ async def test_a_calm_postgresql_is_not_taken_for_one_that_stalls(postgres: Data
         assert s.state_of("clock")[0] == "LIVE"
 
 
-@pytest.mark.parametrize(
-    ("kind", "reader"), [("postgres", "loop"), ("materialize", "loop"), ("materialize", "process")]
-)
-async def test_a_first_snapshot_that_stalls_is_noticed(
-    postgres: Database, materialize: AnyDatabase, tmp_path: Path, kind: str, reader: str
-) -> None:
+async def test_a_first_snapshot_that_stalls_is_noticed(any_reader: tuple[AnyDatabase, str], tmp_path: Path) -> None:
     """No stream tells of silence there: the statement waits."""
-    database = postgres if kind == "postgres" else materialize
+    database, reader = any_reader
     async with (
         scene(database, tmp_path, {"DATABASE_SILENCE_SECONDS": "0.4", "DATABASE_READER": reader}) as s,
         connected(s.service.port) as client,
@@ -149,14 +151,11 @@ async def test_a_slow_connection_is_slow_and_nothing_else(database: AnyDatabase,
         assert s.to_database.accepted == connections
 
 
-@pytest.mark.parametrize(
-    ("kind", "reader"), [("postgres", "loop"), ("materialize", "loop"), ("materialize", "process")]
-)
 async def test_what_takes_longer_to_come_than_silence_is_borne_comes(
-    postgres: Database, materialize: AnyDatabase, tmp_path: Path, kind: str, reader: str
+    any_reader: tuple[AnyDatabase, str], tmp_path: Path
 ) -> None:
     """A part of it is a sign of life."""
-    database = postgres if kind == "postgres" else materialize
+    database, reader = any_reader
     async with (
         scene(database, tmp_path, {"DATABASE_SILENCE_SECONDS": "2", "DATABASE_READER": reader}) as s,
         connected(s.service.port) as client,

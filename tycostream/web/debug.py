@@ -21,6 +21,9 @@ ListActors = Callable[[str | None, str | None], Awaitable[Sequence[dict[str, Any
 
 FORBIDDEN = known("FORBIDDEN")
 
+NOT_LOCAL = "debug pages are for this machine alone; set DEBUG_ACCESS=any to open them to everybody"
+"""Told to others, also where they want to know elsewhere what the pages show."""
+
 PAGE_ACTORS = 500
 """Actors on one page; JSON has them all."""
 
@@ -33,8 +36,7 @@ class DebugHandler(BaseHandler):
     def prepare(self) -> None:
         super().prepare()
         if not self._open_to_all and not is_local(self.request):
-            hint = "debug pages are for this machine alone; set DEBUG_ACCESS=any to open them to everybody"
-            self.write_json(403, error_body(hint, FORBIDDEN))
+            self.write_json(403, error_body(NOT_LOCAL, FORBIDDEN))
 
     def wants_page(self) -> bool:
         """Whether the answer is for people. It is not to be kept in any case."""

@@ -60,9 +60,8 @@ class PatientProtocol(WebSocketProtocol13):
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
-        self.written = self.closing = (
-            None  # the transport knows this protocol too: a ring would wait for the garbage collector
-        )
+        # The transport knows this protocol too: a ring would wait for the garbage collector
+        self.written = self.closing = None
 
     async def periodic_ping(self) -> None:
         """See `WebSocketProtocol13.periodic_ping`, and the first of the differences."""
